@@ -1,0 +1,11 @@
+//! `peernet decode`.
+
+use crate::failure::Failure;
+
+/// What `peernet decode` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: Args) -> Result<(), Failure> {
+    Err(Failure::usage("not available yet"))
+}

@@ -1,0 +1,11 @@
+//! `peernet demo`.
+
+use crate::failure::Failure;
+
+/// What `peernet demo` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: Args) -> Result<(), Failure> {
+    Err(Failure::usage("not available yet"))
+}

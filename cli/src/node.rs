@@ -1,0 +1,11 @@
+//! `peernet node`.
+
+use crate::failure::Failure;
+
+/// What `peernet node` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: Args) -> Result<(), Failure> {
+    Err(Failure::usage("not available yet"))
+}

@@ -1,0 +1,192 @@
+//! Everything that can be set, and every bound, in one place.
+
+use std::time::Duration;
+
+use crate::wire::{MAX_FRAME, Method};
+
+/// How a node behaves. Start from [`Config::default`] or a preset and change what you need:
+///
+/// ```
+/// use peernet::Config;
+///
+/// let config = Config { max_peers: 16, ..Config::lan() };
+/// assert!(config.check().is_ok());
+/// ```
+///
+/// Every bound of the library stands here; what happens at the bound is said with each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Neighbours at most (64). Further ones are refused with a clear reason on our side; 0.7 has no
+    /// words for it, so theirs sees the link close.
+    pub max_peers: usize,
+    /// Links that have not finished their handshake, at most (64). When a stranger comes while all
+    /// are taken, the one that has waited longest is closed.
+    pub max_opening: usize,
+    /// While fewer links than this are of our own making, addresses that neighbours name are dialled
+    /// (4, as 0.7 has it; 0 for only those that `connect` names).
+    pub max_outgoing: usize,
+    /// Addresses remembered from neighbours' lists, at most (256). Further ones are ignored.
+    pub max_known: usize,
+    /// Time from link up to the end of the handshake (10 s); then the link is closed.
+    pub handshake_timeout: Duration,
+    /// Time for a dial to get a connection (10 s).
+    pub dial_timeout: Duration,
+    /// A link on which nothing arrived for this long is asked whether it lives (30 s), and closed
+    /// when as much time again brings nothing.
+    pub keep_alive: Duration,
+    /// Time for a frame to arrive whole once it has begun (60 s, as in py2p); then the link is
+    /// closed.
+    pub frame_timeout: Duration,
+    /// First pause before a broken or failed link is dialled again (500 ms); it doubles with every
+    /// failure, up to `redial_max`, and is shortened by a random part of up to a half.
+    pub redial_min: Duration,
+    /// Longest pause before a link is dialled again (60 s).
+    pub redial_max: Duration,
+    /// Time to find and reach a node that is no neighbour (10 s); then `send` fails.
+    pub lookup_timeout: Duration,
+    /// Broadcasts older or newer than this many seconds by our clock are dropped (60, as in 0.7;
+    /// 0.7 itself takes any from the future, which lets old ones in again).
+    pub fresh_seconds: u32,
+    /// Ids of broadcasts remembered, at most (8 Mi of 8 bytes each; memory grows with traffic only).
+    /// At the bound the oldest second is forgotten and everything as old is refused as stale, so
+    /// that nothing is ever handed up twice; readers wait rather than let this window shrink below
+    /// [`Config::fresh_floor`].
+    pub seen_capacity: usize,
+    /// The fewest seconds of broadcasts that are remembered whatever their number (3).
+    pub fresh_floor: u32,
+    /// Largest frame sent or accepted, and the most that a compressed one may unpack to, in bytes
+    /// (16 MiB). A larger one from a peer ends its link; a larger one from the user is an error.
+    pub max_frame: usize,
+    /// Compression methods offered and used, best first (snappy, zlib, gzip, bz2, lzma). Empty for
+    /// none.
+    pub compression: Vec<Method>,
+    /// Bytes of own messages waiting on one link, at most (1 MiB). At the bound an awaiting send
+    /// waits and a trying one says which links are full.
+    pub own_queue: usize,
+    /// Bytes of relayed messages waiting on one link, at most (4 MiB). At the bound the links they
+    /// come from are read no further, until there is room or the link counts as slow.
+    pub relay_queue: usize,
+    /// A link that takes none of the bytes waiting for it for this long is slow (1 s): the user is
+    /// told, and relayed messages it has no room for are dropped and counted instead of waited for.
+    pub slow_after: Duration,
+    /// A link that takes none of the bytes waiting for it for this long is closed (10 s).
+    pub stall_timeout: Duration,
+    /// Messages waiting for the program to read them, at most (16,384).
+    pub inbox_messages: usize,
+    /// Bytes of messages waiting for the program to read them, at most (16 MiB). At either bound
+    /// the links wait up to `inbox_patience` for a program that is reading; then messages are
+    /// dropped, and the program is told how many by `lagged`.
+    pub inbox_bytes: usize,
+    /// How long a full inbox holds up the links (250 ms).
+    pub inbox_patience: Duration,
+    /// How long `close` waits for what is queued to be written (5 s).
+    pub close_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_peers: 64,
+            max_opening: 64,
+            max_outgoing: 4,
+            max_known: 256,
+            handshake_timeout: Duration::from_secs(10),
+            dial_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(30),
+            frame_timeout: Duration::from_secs(60),
+            redial_min: Duration::from_millis(500),
+            redial_max: Duration::from_secs(60),
+            lookup_timeout: Duration::from_secs(10),
+            fresh_seconds: 60,
+            seen_capacity: 8 << 20,
+            fresh_floor: 3,
+            max_frame: MAX_FRAME,
+            compression: Method::PREFERENCE.to_vec(),
+            own_queue: 1 << 20,
+            relay_queue: 4 << 20,
+            slow_after: Duration::from_secs(1),
+            stall_timeout: Duration::from_secs(10),
+            inbox_messages: 16_384,
+            inbox_bytes: 16 << 20,
+            inbox_patience: Duration::from_millis(250),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A bound that cannot work, found before anything is opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{option}: {problem}")]
+pub struct ConfigError {
+    /// The option's name.
+    pub option: &'static str,
+    /// What is wrong, and what to give instead.
+    pub problem: &'static str,
+}
+
+impl Config {
+    /// For the open internet: patient (time-outs doubled), otherwise the default.
+    pub fn wan() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(20),
+            dial_timeout: Duration::from_secs(20),
+            lookup_timeout: Duration::from_secs(20),
+            stall_timeout: Duration::from_secs(30),
+            ..Self::default()
+        }
+    }
+
+    /// For one local network: notices a dead peer sooner and dials again sooner.
+    pub fn lan() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(5),
+            dial_timeout: Duration::from_secs(3),
+            keep_alive: Duration::from_secs(10),
+            redial_min: Duration::from_millis(200),
+            redial_max: Duration::from_secs(15),
+            lookup_timeout: Duration::from_secs(5),
+            ..Self::default()
+        }
+    }
+
+    /// For processes of one machine: as [`Config::lan`], and without compression, which costs more
+    /// than it saves there.
+    pub fn local() -> Self {
+        Self {
+            redial_min: Duration::from_millis(50),
+            redial_max: Duration::from_secs(2),
+            compression: Vec::new(),
+            ..Self::lan()
+        }
+    }
+
+    /// Checks that the bounds can work together.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |option, problem| Err(ConfigError { option, problem });
+        if self.max_peers == 0 {
+            return wrong("max_peers", "a node needs room for at least one peer");
+        }
+        if self.max_opening == 0 {
+            return wrong("max_opening", "at least one link must be able to shake hands");
+        }
+        if self.max_frame < 1024 {
+            return wrong("max_frame", "a handshake alone needs 1024 bytes");
+        }
+        if self.max_frame > 1 << 30 {
+            return wrong("max_frame", "frames over 1 GiB are not supported");
+        }
+        if self.own_queue == 0 || self.relay_queue == 0 {
+            return wrong("queue", "a queue needs room for at least one byte");
+        }
+        if self.inbox_messages == 0 || self.inbox_bytes == 0 {
+            return wrong("inbox_messages", "the inbox needs room for at least one message");
+        }
+        if self.seen_capacity < 1024 {
+            return wrong("seen_capacity", "give at least 1024");
+        }
+        if self.fresh_floor == 0 || self.fresh_seconds < self.fresh_floor {
+            return wrong("fresh_floor", "must be at least 1 and at most fresh_seconds");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! What can go wrong, with a stable code for each kind.
+
+use crate::config::ConfigError;
+use crate::identity::NodeId;
+use crate::protocol::{AddressError, CommandError};
+use crate::wire::ValueError;
+
+/// What went wrong. [`Error::code`] is stable and the same in every language.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A text is no address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// An option cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// This build does not offer what was asked for.
+    #[error("{what} is not available in this version; {instead}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// The listening socket could not be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No connection, or one that ended before the handshake was done.
+    #[error("{0}")]
+    Connect(CommandError),
+    /// The addressee is no neighbour and could not be found.
+    #[error("{0}")]
+    Unreachable(CommandError),
+    /// The peer is not connected.
+    #[error("{0}")]
+    NotConnected(CommandError),
+    /// A value has no form on the wire.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// The message is larger than any frame may be.
+    #[error("the message takes {size} bytes, over the limit of {limit} (max_frame)")]
+    TooLarge {
+        /// What it takes.
+        size: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// Links have no room, and waiting was not wanted.
+    #[error("no room on the links to {} of the peers; wait, or use the sending call that waits", peers.len())]
+    Full {
+        /// Whose links have no room.
+        peers: Vec<NodeId>,
+    },
+    /// A code that is not for users.
+    #[error("code {code:#x} is reserved; codes for users begin at 0x31")]
+    Code {
+        /// The code.
+        code: u64,
+    },
+    /// Messages were dropped because the program read too slowly. Reading goes on behind the gap.
+    #[error("{count} messages were dropped because they were not read in time")]
+    Lagged {
+        /// How many.
+        count: u64,
+    },
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed,
+}
+
+impl Error {
+    /// The kind of error as a stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::Config(_) => "config",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Listen { .. } => "listen",
+            Self::Connect(_) => "connect",
+            Self::Unreachable(_) => "unreachable",
+            Self::NotConnected(_) => "not_connected",
+            Self::Value(_) => "value",
+            Self::TooLarge { .. } => "too_large",
+            Self::Full { .. } => "full",
+            Self::Code { .. } => "code",
+            Self::Lagged { .. } => "lagged",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Connect { .. } => Self::Connect(error),
+            CommandError::Unreachable { .. } => Self::Unreachable(error),
+            CommandError::NotConnected { .. } => Self::NotConnected(error),
+            CommandError::Closed => Self::Closed,
+        }
+    }
+}

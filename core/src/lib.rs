@@ -1,0 +1,32 @@
+//! Peer-to-peer networking made easy: meshes that Python, Node, C and Rust programs share.
+//!
+//! [`Mesh`] is the front door. Below it, each usable alone and without a socket:
+//!
+//! - [`wire`]: bytes to messages and back;
+//! - [`identity`]: node, protocol and message ids;
+//! - [`protocol`]: the protocol as pure state machines;
+//! - [`sim`]: many of those machines under one simulated clock and network.
+//!
+//! The feature `net` (default) brings [`Mesh`] and with it tokio. What the protocol does on the wire
+//! is written as numbered rules in `spec/`, which comments here refer to.
+
+mod config;
+#[cfg(feature = "net")]
+mod error;
+pub mod identity;
+#[cfg(feature = "net")]
+mod mesh;
+pub mod protocol;
+#[cfg(feature = "net")]
+mod runtime;
+#[cfg(feature = "net")]
+mod transport;
+pub mod wire;
+
+pub use config::{Config, ConfigError};
+#[cfg(feature = "net")]
+pub use error::Error;
+#[cfg(feature = "net")]
+pub use mesh::{Builder, Encryption, Event, Mesh, Message, Messages, Peer, SendReport, Stats};
+pub use protocol::{Address, CloseReason, Kind};
+pub use wire::{Payload, Value};

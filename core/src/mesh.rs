@@ -1,0 +1,723 @@
+//! The front door: a node of a mesh.
+
+use std::fmt;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::identity::{MessageId, NodeId, ProtocolId, random_salt};
+use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Received, Target};
+use crate::runtime::{Item, Runtime, Started};
+use crate::transport::tcp;
+use crate::wire::codes::{code, kind};
+use crate::wire::{Form, Limits, Payload, Value};
+
+/// How links are encrypted. Part of a subnet's protocol id, so nodes that differ never meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Encryption {
+    /// TLS 1.3 with verified identities: the default, and not yet available.
+    #[default]
+    Tls,
+    /// None: everyone on the way reads, and anyone may claim any id. What p2p.today 0.7 calls
+    /// `Plaintext`.
+    Plaintext,
+    /// p2p.today's `SSL`; not yet available.
+    Ssl,
+    /// p2p.today's `ws`; not yet available.
+    Ws,
+    /// `wss`; not yet available.
+    Wss,
+}
+
+impl Encryption {
+    /// The name as it stands in protocol ids.
+    pub fn protocol_name(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Plaintext => "Plaintext",
+            Self::Ssl => "SSL",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+impl FromStr for Encryption {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            "tls" => Self::Tls,
+            "plaintext" => Self::Plaintext,
+            "ssl" => Self::Ssl,
+            "ws" => Self::Ws,
+            "wss" => Self::Wss,
+            _ => {
+                return Err(Error::Unsupported {
+                    what: format!("the encryption `{name}`"),
+                    instead: "there are tls, plaintext, ssl, ws and wss",
+                });
+            }
+        })
+    }
+}
+
+/// What a node is opened with; from [`Mesh::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is opened before `open`"]
+pub struct Builder {
+    subnet: String,
+    encryption: Encryption,
+    listen: String,
+    advertise: Option<String>,
+    connect: Vec<String>,
+    config: Config,
+}
+
+impl Builder {
+    /// The subnet's name (`mesh`). Only nodes of the same subnet and encryption join each other.
+    pub fn subnet(mut self, name: impl Into<String>) -> Self {
+        self.subnet = name.into();
+        self
+    }
+
+    /// How links are encrypted ([`Encryption::Tls`]).
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.encryption = encryption;
+        self
+    }
+
+    /// Where to listen, as `host:port` (`127.0.0.1:0`); port 0 takes a free one.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// The address others are told (the one listened on; when that is all addresses, this machine's
+    /// on its network).
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// A node to connect to from the start, as `host:port` or `id@host:port`; may be given more than
+    /// once. One that fails is tried again with back-off ([`Event::Redial`] tells).
+    pub fn connect(mut self, address: impl Into<String>) -> Self {
+        self.connect.push(address.into());
+        self
+    }
+
+    /// Bounds and time-outs ([`Config::default`]).
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Opens the node. Must be called within a tokio runtime, which then drives it.
+    ///
+    /// Fails if an option cannot work, an address does not read, or the listening socket cannot be
+    /// opened.
+    pub async fn open(self) -> Result<Mesh, Error> {
+        self.config.check()?;
+        if self.encryption != Encryption::Plaintext {
+            return Err(Error::Unsupported {
+                what: format!("the encryption `{}`", self.encryption.protocol_name()),
+                instead: "until it is, choose plaintext expressly: everyone on the way can read it, \
+                          and nobody's id is proven",
+            });
+        }
+        let listen: Address = self.listen.parse()?;
+        let targets: Vec<Target> = self.connect.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let advertised: Option<Address> = self.advertise.map(|text| text.parse()).transpose()?;
+        let failed = |source| Error::Listen { address: self.listen.clone(), source };
+        let listener = tcp::listen(&listen).await.map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        let outward = advertised.unwrap_or_else(|| {
+            let mut address = Address::from(local);
+            if local.ip().is_unspecified()
+                && let Some(lan) = tcp::lan_address()
+            {
+                address.host = lan.to_string();
+            }
+            address
+        });
+        let protocol = ProtocolId::derive(&self.subnet, self.encryption.protocol_name());
+        let salt = random_salt(&mut rand::rng());
+        let id = NodeId::derive(&outward.host, outward.port, &protocol, &salt);
+        let identity = Identity { id, protocol, address: outward };
+        let node = Node::new(identity.clone(), self.config, rand::random());
+        let runtime = Runtime::start(Started { node, listener: Some(listener) });
+        for target in targets {
+            runtime.command_unanswered(|token| Command::Connect { token, target, persist: true });
+        }
+        Ok(Mesh { identity, listening: local.into(), runtime: Guard(runtime) })
+    }
+}
+
+/// Stops the node when its [`Mesh`] is dropped.
+struct Guard(Arc<Runtime>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// One node of a mesh: what it broadcasts reaches every node of the subnet once, over however many
+/// hops.
+///
+/// Delivery: a broadcast reaches every node that is connected to the author by some path of links
+/// that stay up; links that break lose what was on the way, and clocks that are more than a minute
+/// apart make nodes refuse each other's broadcasts ([`Stats::stale`], [`Stats::future`]). Messages of
+/// one author over one path arrive in order; nothing else is ordered.
+///
+/// ```
+/// use peernet::{Encryption, Mesh};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let a = Mesh::builder().encryption(Encryption::Plaintext).open().await?;
+/// let b = Mesh::builder().encryption(Encryption::Plaintext).open().await?;
+/// b.connect(&a.address().to_string()).await?;
+///
+/// b.broadcast(&("hello", 5)).await?;
+/// let message = a.recv().await?;
+/// assert_eq!(message.sender(), b.id());
+/// assert_eq!(message.payload(), ["hello".into(), 5.into()]);
+///
+/// message.reply(&("hello yourself",)).await?;
+/// assert_eq!(b.recv().await?.payload(), ["hello yourself".into()]);
+/// # a.close().await; b.close().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Dropping a `Mesh` stops it at once; [`Mesh::close`] lets it finish writing first.
+pub struct Mesh {
+    identity: Identity,
+    listening: Address,
+    runtime: Guard,
+}
+
+impl Mesh {
+    /// Options for a new node.
+    pub fn builder() -> Builder {
+        Builder {
+            subnet: "mesh".to_owned(),
+            encryption: Encryption::default(),
+            listen: "127.0.0.1:0".to_owned(),
+            advertise: None,
+            connect: Vec::new(),
+            config: Config::default(),
+        }
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> &NodeId {
+        &self.identity.id
+    }
+
+    /// The address others are told.
+    pub fn address(&self) -> &Address {
+        &self.identity.address
+    }
+
+    /// The address listened on.
+    pub fn listening(&self) -> &Address {
+        &self.listening
+    }
+
+    /// The subnet's protocol id.
+    pub fn protocol(&self) -> &ProtocolId {
+        &self.identity.protocol
+    }
+
+    /// Connects to the node at `host:port` or `id@host:port`, and returns its id once the handshake
+    /// is done. From then on the link is dialled again with back-off whenever it breaks, until
+    /// [`Mesh::disconnect`] or [`Mesh::close`].
+    ///
+    /// Fails with [`Error::Connect`] if nobody answers there, if it is of another subnet, if someone
+    /// else than `id` is there, or in time.
+    pub async fn connect(&self, address: &str) -> Result<NodeId, Error> {
+        let target: Target = address.parse()?;
+        Ok(self.runtime.0.command(|token| Command::Connect { token, target, persist: false }).await?)
+    }
+
+    /// Closes the link to a neighbour and does not dial it again.
+    pub async fn disconnect(&self, peer: &NodeId) -> Result<(), Error> {
+        let peer = peer.clone();
+        self.runtime.0.command(|token| Command::Disconnect { token, peer }).await?;
+        Ok(())
+    }
+
+    /// Sends to every node of the subnet. Waits while a neighbour's queue is full; a neighbour that
+    /// takes nothing is reported ([`Event::SlowPeer`]) and then closed, so this ends.
+    ///
+    /// The payload is a tuple (`&("hello", 5)`), or a slice or vector of [`Value`]s.
+    pub async fn broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
+        self.broadcast_code(code::BROADCAST, payload).await
+    }
+
+    /// As [`Mesh::broadcast`], but fails with [`Error::Full`] instead of waiting; then nothing was
+    /// sent to anyone.
+    pub fn try_broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
+        let message = self.pack(kind::BROADCAST, code::BROADCAST, payload)?;
+        if !self.runtime.0.has_own_room() {
+            return Err(Error::Full { peers: self.runtime.0.full_peers() });
+        }
+        self.send_packed(message)
+    }
+
+    /// Broadcasts under a code of the user's own, 0x31 or more: only nodes with a hook for it
+    /// ([`Mesh::on_code`]) see it, all relay it.
+    pub async fn broadcast_as(
+        &self,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<SendReport, Error> {
+        self.broadcast_code(user_code(code)?, payload).await
+    }
+
+    async fn broadcast_code(
+        &self,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<SendReport, Error> {
+        let message = self.pack(kind::BROADCAST, code, payload)?;
+        let runtime = &self.runtime.0;
+        if !runtime.has_own_room() {
+            runtime.wait_for_own_room().await;
+        }
+        self.send_packed(message)
+    }
+
+    fn send_packed(&self, message: crate::wire::Message) -> Result<SendReport, Error> {
+        if self.runtime.0.is_closed() {
+            return Err(Error::Closed);
+        }
+        let id = message.id();
+        let links = self.runtime.0.broadcast(message);
+        Ok(SendReport { id, links })
+    }
+
+    /// Sends to one node. If it is no neighbour, the subnet is asked for its address, and it is
+    /// dialled; [`Error::Unreachable`] after `Config::lookup_timeout`.
+    pub async fn send(&self, peer: &NodeId, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
+        let message = self.pack(kind::WHISPER, code::WHISPER, payload)?;
+        self.runtime.0.whisper(peer.clone(), message).await
+    }
+
+    /// Sends to one node under a code of the user's own, 0x31 or more.
+    pub async fn send_as(
+        &self,
+        peer: &NodeId,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<SendReport, Error> {
+        let message = self.pack(kind::WHISPER, user_code(code)?, payload)?;
+        self.runtime.0.whisper(peer.clone(), message).await
+    }
+
+    fn pack(
+        &self,
+        kind: u64,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<crate::wire::Message, Error> {
+        self.runtime.0.pack(&self.identity.id, kind, code, payload)
+    }
+
+    /// The next message. [`Error::Lagged`] tells of messages that were dropped before it because the
+    /// program read too slowly; [`Error::Closed`] that no more will come. Other events that come in
+    /// between are passed over; read [`Mesh::next_event`] instead to see all. Dropping the future
+    /// loses nothing.
+    pub async fn recv(&self) -> Result<Message, Error> {
+        loop {
+            match self.runtime.0.inbox.next().await {
+                None => return Err(Error::Closed),
+                Some(Item::Message(received)) => return Ok(self.message(received)),
+                Some(Item::Lagged(count)) => return Err(Error::Lagged { count }),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The next message if one waits, `None` if not. Otherwise as [`Mesh::recv`].
+    pub fn try_recv(&self) -> Result<Option<Message>, Error> {
+        loop {
+            match self.runtime.0.inbox.try_next() {
+                None if self.runtime.0.is_closed() => return Err(Error::Closed),
+                None => return Ok(None),
+                Some(Item::Message(received)) => return Ok(Some(self.message(received))),
+                Some(Item::Lagged(count)) => return Err(Error::Lagged { count }),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The next event of any kind, messages included; `None` when the node is closed and all is
+    /// read. There is one queue: what is read here is not read by [`Mesh::recv`].
+    pub async fn next_event(&self) -> Option<Event> {
+        let item = self.runtime.0.inbox.next().await?;
+        Some(match item {
+            Item::Message(received) => Event::Message(self.message(received)),
+            Item::Connected { peer, address } => Event::Connected { peer, address },
+            Item::Disconnected { peer, reason } => Event::Disconnected { peer, reason },
+            Item::SlowPeer { peer } => Event::SlowPeer { peer },
+            Item::Redial { address, problem, pause } => Event::Redial { address, problem, pause },
+            Item::Lagged(count) => Event::Lagged { count },
+        })
+    }
+
+    /// The messages as a stream, which ends when the node is closed. An item is an error only when
+    /// messages were dropped ([`Error::Lagged`]); the stream goes on behind it.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages { mesh: self, next: None }
+    }
+
+    fn message(&self, received: Received) -> Message {
+        Message { received, runtime: self.runtime.0.clone(), own: self.identity.id.clone() }
+    }
+
+    /// A hook into the protocol: `handler` sees every message with this code first, and takes it by
+    /// returning `true`; others go on to [`Mesh::recv`]. For codes 0x00 (broadcasts), 0x02
+    /// (whispers), and 0x31 and up, which only hooks see. A new handler replaces the old.
+    ///
+    /// It runs where messages are read: it must be quick, and may send with [`Mesh::try_broadcast`].
+    pub fn on_code(
+        &self,
+        code: u64,
+        handler: impl Fn(&Message) -> bool + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        if !matches!(code, code::BROADCAST | code::WHISPER) {
+            user_code(code)?;
+        }
+        let (runtime, own) = (Arc::downgrade(&self.runtime.0), self.identity.id.clone());
+        let hook = move |received: &Received| {
+            runtime.upgrade().is_some_and(|runtime| {
+                handler(&Message { received: received.clone(), runtime, own: own.clone() })
+            })
+        };
+        self.runtime.0.set_hook(code, Arc::new(hook));
+        Ok(())
+    }
+
+    /// The neighbours: nodes that a link leads to directly.
+    pub fn peers(&self) -> Vec<Peer> {
+        self.runtime.0.with_node(|node| {
+            let peer = |neighbour: crate::protocol::Neighbour| Peer {
+                id: neighbour.id,
+                address: neighbour.address,
+                outgoing: neighbour.outgoing,
+            };
+            node.neighbours().map(peer).collect()
+        })
+    }
+
+    /// Everything the node counts.
+    pub fn stats(&self) -> Stats {
+        self.runtime.0.stats()
+    }
+
+    /// Leaves: writes what is queued, up to `Config::close_timeout`, closes every link, and stops.
+    /// Closing twice does no harm. What was received and not read can still be read.
+    pub async fn close(&self) {
+        self.runtime.0.close().await;
+    }
+}
+
+impl fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh").field("id", self.id()).field("address", self.address()).finish_non_exhaustive()
+    }
+}
+
+fn user_code(code: u64) -> Result<u64, Error> {
+    match code >= code::FIRST_USER {
+        true => Ok(code),
+        false => Err(Error::Code { code }),
+    }
+}
+
+/// What became of a message that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendReport {
+    /// Its id: the same on every node.
+    pub id: MessageId,
+    /// Into how many links' queues it went. 0 for a broadcast means that nobody will hear it.
+    pub links: usize,
+}
+
+/// A message that arrived.
+#[derive(Clone)]
+pub struct Message {
+    received: Received,
+    runtime: Arc<Runtime>,
+    own: NodeId,
+}
+
+impl Message {
+    /// Whether it was for everyone or for this node alone.
+    pub fn kind(&self) -> Kind {
+        self.received.kind
+    }
+
+    /// Its code: 0x00 or 0x02, or the user's own.
+    pub fn code(&self) -> u64 {
+        self.received.code
+    }
+
+    /// Its id: the same on every node.
+    pub fn id(&self) -> MessageId {
+        self.received.id()
+    }
+
+    /// The author.
+    pub fn sender(&self) -> &NodeId {
+        &self.received.sender
+    }
+
+    /// When it was sent, in seconds since 1970 UTC by the author's clock.
+    pub fn time(&self) -> i64 {
+        self.received.message.header().time
+    }
+
+    /// Whether it is proven that the author wrote it. Never in plaintext subnets.
+    pub fn verified(&self) -> bool {
+        false
+    }
+
+    /// The payload, unpacked. Unpacks anew with every call.
+    pub fn payload(&self) -> Vec<Value> {
+        // The form was checked on arrival, so this cannot fail.
+        let mut values = self.received.message.values(&Limits::default()).unwrap_or_default();
+        if !values.is_empty() {
+            values.remove(0);
+        }
+        values
+    }
+
+    /// The payload as it is packed: msgpack values, one after the other.
+    pub fn packed(&self) -> &[u8] {
+        self.received.message.after_code()
+    }
+
+    /// Answers the author alone, wherever it is in the subnet. As [`Mesh::send`].
+    pub async fn reply(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
+        let message = self.runtime.pack(&self.own, kind::WHISPER, code::WHISPER, payload)?;
+        self.runtime.whisper(self.received.sender.clone(), message).await
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("kind", &self.kind())
+            .field("id", &self.id())
+            .field("sender", self.sender())
+            .field("time", &self.time())
+            .field("payload", &self.payload())
+            .finish()
+    }
+}
+
+/// What can be read from a node.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message.
+    Message(Message),
+    /// A peer is a neighbour from now on.
+    Connected {
+        /// Who.
+        peer: NodeId,
+        /// Its outward address, if it has one.
+        address: Option<Address>,
+    },
+    /// A peer is no neighbour any more.
+    Disconnected {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A peer takes nothing of what is sent to it. Relayed messages that find no room are dropped
+    /// from now on, and the link is closed if it goes on.
+    SlowPeer {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A link that is to be kept up could not be made, and will be tried again.
+    Redial {
+        /// Where.
+        address: Address,
+        /// Why not.
+        problem: String,
+        /// In how long.
+        pause: Duration,
+    },
+    /// Messages were dropped because the program read too slowly.
+    Lagged {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// A neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its id.
+    pub id: NodeId,
+    /// Its outward address, if it has one.
+    pub address: Option<Address>,
+    /// Whether we dialled it.
+    pub outgoing: bool,
+}
+
+type Next<'a> = Pin<Box<dyn Future<Output = Result<Message, Error>> + Send + 'a>>;
+
+/// The messages of a node as a stream; from [`Mesh::messages`].
+pub struct Messages<'a> {
+    mesh: &'a Mesh,
+    next: Option<Next<'a>>,
+}
+
+impl Stream for Messages<'_> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mesh = self.mesh;
+        let next = self.next.get_or_insert_with(|| Box::pin(mesh.recv()));
+        let Poll::Ready(result) = next.as_mut().poll(cx) else { return Poll::Pending };
+        self.next = None;
+        Poll::Ready(match result {
+            Err(Error::Closed) => None,
+            other => Some(other),
+        })
+    }
+}
+
+impl fmt::Debug for Messages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages").finish_non_exhaustive()
+    }
+}
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident: $from:expr;)*) => {
+        /// Everything a node counts, from [`Mesh::stats`]. Nothing is dropped without being counted.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// The counters with their names, in order.
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name)),*]
+            }
+        }
+
+        impl Runtime {
+            fn stats(&self) -> Stats {
+                type Source<'a> = (&'a Node, &'a Runtime);
+                self.with_node(|node| Stats {
+                    $($name: {
+                        let read: fn(Source<'_>) -> u64 = $from;
+                        read((node, self))
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+stats! {
+    /// Neighbours now.
+    peers: |(node, _)| node.neighbour_count() as u64;
+    /// Messages handed up.
+    delivered: |(node, _)| node.counters().delivered;
+    /// Own broadcasts.
+    broadcasts: |(node, _)| node.counters().broadcasts;
+    /// Own messages to one node that were sent.
+    whispers: |(node, _)| node.counters().whispers;
+    /// Broadcasts of others that were passed on.
+    relayed: |(node, _)| node.counters().relayed;
+    /// Copies of broadcasts that were known already.
+    duplicates: |(node, _)| node.counters().duplicates;
+    /// Own broadcasts that came back.
+    echoes: |(node, _)| node.counters().echoes;
+    /// Broadcasts dropped because their stamp is too old.
+    stale: |(node, _)| node.counters().stale;
+    /// Broadcasts dropped because their stamp lies in the future.
+    future: |(node, _)| node.counters().future;
+    /// Messages dropped because of a limit that 0.7 does not have.
+    refused: |(node, _)| node.counters().refused;
+    /// Messages dropped because nobody here knows their code.
+    unknown: |(node, _)| node.counters().unknown;
+    /// Control messages dropped because they do not say what their code demands.
+    malformed: |(node, _)| node.counters().malformed;
+    /// Messages dropped because the program read too slowly.
+    lagged: |(_, runtime)| runtime.lagged();
+    /// Relayed messages dropped because a slow peer's queue was full.
+    relays_dropped: |(_, runtime)| runtime.traffic.relays_dropped.load(Ordering::Relaxed);
+    /// Times that a peer was found slow.
+    slow_peers: |(_, runtime)| runtime.traffic.slow_peers.load(Ordering::Relaxed);
+    /// Links that came up.
+    links_opened: |(node, _)| node.counters().links_opened;
+    /// Links that ended before their handshake was done.
+    handshakes_failed: |(node, _)| node.counters().handshakes_failed;
+    /// Frames read.
+    frames_in: |(_, runtime)| runtime.traffic.frames_in.load(Ordering::Relaxed);
+    /// Bytes read.
+    bytes_in: |(_, runtime)| runtime.traffic.bytes_in.load(Ordering::Relaxed);
+    /// Frames written.
+    frames_out: |(_, runtime)| runtime.traffic.frames_out.load(Ordering::Relaxed);
+    /// Bytes written.
+    bytes_out: |(_, runtime)| runtime.traffic.bytes_out.load(Ordering::Relaxed);
+    /// Frames that compression was tried on.
+    compression_tried: |(_, runtime)| runtime.traffic.compression_tried.load(Ordering::Relaxed);
+    /// Of those, frames that went compressed because they were smaller.
+    compression_kept: |(_, runtime)| runtime.traffic.compression_kept.load(Ordering::Relaxed);
+    /// Frames to peers with a common method that were not worth a try.
+    compression_skipped: |(_, runtime)| runtime.traffic.compression_skipped.load(Ordering::Relaxed);
+}
+
+impl Runtime {
+    fn pack(
+        &self,
+        sender: &NodeId,
+        kind: u64,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<crate::wire::Message, Error> {
+        let time = self.now().wall;
+        let message = crate::wire::Message::pack(kind, sender.as_str(), Form::Str, time, code, payload)?;
+        let (size, limit) = (message.body().len(), self.config.max_frame);
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
+        }
+        Ok(message)
+    }
+
+    async fn whisper(
+        self: &Arc<Self>,
+        to: NodeId,
+        message: crate::wire::Message,
+    ) -> Result<SendReport, Error> {
+        let id = message.id();
+        if !self.has_own_room() {
+            self.wait_for_own_room().await;
+        }
+        self.command(|token| Command::Whisper { token, to, message }).await?;
+        Ok(SendReport { id, links: 1 })
+    }
+}

@@ -1,0 +1,294 @@
+//! What two neighbours say to each other about themselves (`spec/03-conversation.md`).
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use rand::seq::SliceRandom;
+
+use super::address::{Address, Target};
+use super::dialler::{Purpose, State};
+use super::handshake::{Dialect, Handshake, common, read_methods, write_methods};
+use super::link::Sent;
+use super::lookup::id_value;
+use super::node::{Node, Timer};
+use super::outbox::{Class, CloseReason, Event, LinkId, Now, Outbox, Output};
+use crate::identity::NodeId;
+use crate::wire::codes::{code, kind};
+use crate::wire::{Limits, Message, Method, Value};
+
+/// Neighbours named in one peers list, at most.
+const MAX_NAMED: usize = 100;
+/// Entries read of a peers list, at most; a list may be a frame full of them.
+const MAX_READ: usize = 1000;
+/// Handshakes and requests that come faster than this are not each answered with a peers list: the
+/// answer may be a hundred times as long.
+const PEERS_PAUSE: Duration = Duration::from_secs(1);
+/// js2p forgets a peer when one of two connections to it closes; by then it has noticed.
+const GREET_PAUSE: Duration = Duration::from_millis(300);
+
+impl Node {
+    pub(super) fn send_handshake(&mut self, now: Now, link: LinkId, out: &mut Outbox) {
+        let identity = &self.identity;
+        let payload =
+            Handshake::payload(&identity.id, &identity.protocol, &identity.address, &self.config.compression);
+        self.send_control(now, link, kind::WHISPER, code::HANDSHAKE, &payload, out);
+    }
+
+    /// The first message on a link: a handshake or the end.
+    pub(super) fn on_first_message(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
+        let read = Handshake::read(message, &self.identity.protocol)
+            .and_then(|handshake| self.admit(from, &handshake).map(|()| handshake));
+        let handshake = match read {
+            Ok(handshake) => handshake,
+            Err(reason) => return self.close_link(now, from, reason, out),
+        };
+        match self.link_to(&handshake.id) {
+            None => self.welcome(now, from, handshake, out),
+            Some(older) => self.resolve_double(now, older, from, handshake, out),
+        }
+    }
+
+    /// Whether the node behind a handshake may become a neighbour on this link.
+    fn admit(&self, from: LinkId, handshake: &Handshake) -> Result<(), CloseReason> {
+        if handshake.id == self.identity.id {
+            return Err(CloseReason::Itself);
+        }
+        let dial = self.links.get(&from).and_then(|link| self.dialler.get(link.dial?));
+        let expected = dial.and_then(|dial| dial.target.id.as_ref());
+        if expected.is_some_and(|expected| *expected != handshake.id) {
+            return Err(CloseReason::WrongPeer(handshake.id.clone()));
+        }
+        if self.table.len() >= self.config.max_peers && !self.table.contains_key(&handshake.id) {
+            return Err(CloseReason::Full);
+        }
+        Ok(())
+    }
+
+    fn welcome(&mut self, now: Now, link: LinkId, handshake: Handshake, out: &mut Outbox) {
+        let (peer, address, dialect) = (handshake.id.clone(), handshake.address.clone(), handshake.dialect);
+        self.settle(now, link, handshake, out);
+        out.event(Event::Connected { peer: peer.clone(), link, address, dialect });
+        let dial = self.links.get(&link).and_then(|link| link.dial);
+        if let Some(dial) = dial {
+            self.dial_stands(dial, &peer, out);
+        }
+        self.flush_lookup(&peer, link, out);
+        self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(link));
+    }
+
+    /// Enters the peer and says what follows a handshake.
+    fn settle(&mut self, now: Now, link: LinkId, handshake: Handshake, out: &mut Outbox) {
+        let (dialect, methods) = (handshake.dialect, handshake.methods.clone());
+        self.enter(link, handshake);
+        self.agree(link, &methods, out);
+        self.send_peers(now, link, out);
+        let accepted = self.links.get(&link).is_some_and(|link| !link.is_outgoing());
+        if dialect == Dialect::Js2p && accepted {
+            // It sends no peers by itself if a peers list made it dial us.
+            self.request_peers(now, link, out);
+        }
+    }
+
+    /// Two links to one peer: both sides must close the same one, and py2p's rule is the one that
+    /// others know. A link survives if the greater id dialled it; of two dialled by the same side,
+    /// the newer if that side has the greater id, else the older.
+    fn resolve_double(
+        &mut self,
+        now: Now,
+        older: LinkId,
+        newer: LinkId,
+        handshake: Handshake,
+        out: &mut Outbox,
+    ) {
+        let we_are_greater = self.identity.id.cmp_int(&handshake.id) == Ordering::Greater;
+        let newer_is_ours = self.links.get(&newer).is_some_and(super::link::Link::is_outgoing);
+        let keep_newer = we_are_greater == newer_is_ours;
+        let (peer, dialect) = (handshake.id.clone(), handshake.dialect);
+        let (kept, closed) = if keep_newer { (newer, older) } else { (older, newer) };
+        if keep_newer {
+            self.settle(now, newer, handshake, out);
+            self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(newer));
+        } else if let Some(link) = self.links.get_mut(&newer) {
+            // It stays readable until the other side has closed it, so that nothing is lost.
+            let Handshake { id, address, methods, dialect } = handshake;
+            link.peer = Some(super::link::Peer { id, address, dialect, methods: methods.clone() });
+            self.agree(newer, &methods, out);
+        }
+        out.close(closed, CloseReason::Duplicate);
+        for link in [older, newer] {
+            let Some(dial) = self.links.get(&link).and_then(|link| link.dial) else { continue };
+            self.dial_stands(dial, &peer, out);
+            match self.dialler.get_mut(dial) {
+                Some(entry) if link == closed && matches!(entry.purpose, Purpose::User { .. }) => {
+                    entry.state = State::Satisfied(peer.clone());
+                }
+                Some(_) if link == closed => {
+                    self.dialler.remove(dial);
+                }
+                _ => {}
+            }
+        }
+        if dialect == Dialect::Js2p {
+            self.set_timer(now.mono + GREET_PAUSE, Timer::Greet(kept));
+        }
+        self.flush_lookup(&peer, kept, out);
+    }
+
+    /// A handshake on a link that has had one: its methods count, nothing else may change.
+    pub(super) fn on_handshake_again(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
+        if message.header().count != 5 {
+            self.counters.unknown += 1;
+            return;
+        }
+        let handshake = match Handshake::read(message, &self.identity.protocol) {
+            Ok(handshake) => handshake,
+            Err(reason) => return self.close_link(now, from, reason, out),
+        };
+        let Some(peer) = self.links.get_mut(&from).and_then(|link| link.peer.as_mut()) else { return };
+        if peer.id != handshake.id {
+            return self.close_link(now, from, CloseReason::WrongPeer(handshake.id), out);
+        }
+        peer.address = handshake.address;
+        if peer.methods != handshake.methods {
+            peer.methods.clone_from(&handshake.methods);
+            self.agree(from, &handshake.methods, out);
+        }
+        self.send_peers_at_leisure(now, from, out);
+    }
+
+    /// Tells the link's owner how its frames are compressed from now on.
+    fn agree(&self, link: LinkId, theirs: &[Method], out: &mut Outbox) {
+        let ours = &self.config.compression;
+        let read = common(theirs, ours);
+        let write = common(ours, theirs).first().copied();
+        out.outputs.push(Output::Agree { link, read, write });
+    }
+
+    fn send_peers(&mut self, now: Now, to: LinkId, out: &mut Outbox) {
+        let Some(link) = self.links.get_mut(&to) else { return };
+        link.peers_sent = Some(now.mono);
+        let Some(dialect) = link.peer.as_ref().map(|peer| peer.dialect) else { return };
+        let mut named: Vec<Value> = (self.table.values())
+            .filter(|link| **link != to)
+            .filter_map(|link| self.links.get(link)?.peer.as_ref())
+            .filter(|peer| dialect.joins(peer.dialect))
+            .filter_map(|peer| {
+                let id = id_value(&peer.id, peer.dialect.id_form());
+                Some(Value::Array(vec![peer.address.as_ref()?.to_value(), id]))
+            })
+            .collect();
+        named.shuffle(&mut self.rng);
+        named.truncate(MAX_NAMED);
+        self.send_control(now, to, kind::WHISPER, code::PEERS, &[Value::Array(named)], out);
+    }
+
+    fn send_peers_at_leisure(&mut self, now: Now, to: LinkId, out: &mut Outbox) {
+        let last = self.links.get(&to).and_then(|link| link.peers_sent);
+        if last.is_none_or(|last| now.mono.saturating_sub(last) >= PEERS_PAUSE) {
+            self.send_peers(now, to, out);
+        }
+    }
+
+    /// `*` as bin: py2p understands no other, everyone understands it.
+    fn request_peers(&mut self, now: Now, link: LinkId, out: &mut Outbox) {
+        let all = Value::Bin(b"*".to_vec());
+        self.send_control(now, link, kind::WHISPER, code::REQUEST, &[all], out);
+    }
+
+    pub(super) fn on_peers_request(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
+        match message.values(&Limits::default()).as_deref() {
+            Ok([_, what]) if what.as_text() == Some("*") => self.send_peers_at_leisure(now, from, out),
+            // A whispered request for one node is answered like a broadcast one.
+            Ok([_, _, _]) => self.on_lookup_request(now, from, message, out),
+            _ => self.counters.malformed += 1,
+        }
+    }
+
+    /// A neighbour names others.
+    pub(super) fn on_peers(&mut self, message: &Message, out: &mut Outbox) {
+        let values = message.values(&Limits::default()).unwrap_or_default();
+        let [_, Value::Array(named)] = values.as_slice() else {
+            self.counters.malformed += 1;
+            return;
+        };
+        for entry in named.iter().take(MAX_READ) {
+            let Some([address, id]) = entry.as_array() else { continue };
+            let Some(address) = Address::from_value(address) else { continue };
+            let id = id.as_text().and_then(|id| NodeId::parse(id).ok());
+            let known = |id: &NodeId| *id == self.identity.id || self.table.contains_key(id);
+            if address != self.identity.address && !id.as_ref().is_some_and(known) {
+                self.dialler.learn(address, id, self.config.max_known);
+            }
+        }
+        self.fill_outgoing(out);
+    }
+
+    /// Dials what neighbours named, while there are few links of our own making.
+    pub(super) fn fill_outgoing(&mut self, out: &mut Outbox) {
+        while self.dialler.outgoing() < self.config.max_outgoing && self.table.len() < self.config.max_peers {
+            let table = &self.table;
+            let Some(address) = self.dialler.pick(&mut self.rng, |id| table.contains_key(id)) else { return };
+            let target = Target { id: None, address: address.clone() };
+            let dial = self.dialler.add(target, Purpose::Learned, None);
+            out.outputs.push(Output::Dial { dial, address });
+        }
+    }
+
+    /// Asks a silent peer for a sign of life, and gives up one that gave none.
+    pub(super) fn check_alive(&mut self, now: Now, id: LinkId, out: &mut Outbox) {
+        let keep_alive = self.config.keep_alive;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let due = link.heard + keep_alive;
+        if now.mono < due {
+            link.probed = false;
+            return self.set_timer(due, Timer::Alive(id));
+        }
+        if link.probed {
+            return self.close_link(now, id, CloseReason::Silent, out);
+        }
+        link.probed = true;
+        match link.peer.as_ref().map(|peer| peer.dialect) {
+            Some(Dialect::Peernet) => self.send_control(now, id, kind::WHISPER, code::PING, &[], out),
+            // 0.7 has no answer to a ping, but answers this.
+            _ => self.request_peers(now, id, out),
+        }
+        self.set_timer(now.mono + keep_alive, Timer::Alive(id));
+    }
+
+    /// The peer changes its methods, or wants the last message again. We never ask for either: of
+    /// the 0.7 implementations one answers wrongly and the other hangs up.
+    pub(super) fn on_renegotiate(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
+        let values = message.values(&Limits::default()).unwrap_or_default();
+        match values.as_slice() {
+            [what, list] if what.as_u64() == Some(code::COMPRESSION) => {
+                let Some(theirs) = read_methods(list) else {
+                    self.counters.malformed += 1;
+                    return;
+                };
+                let ours = self.config.compression.clone();
+                let Some(peer) = self.links.get_mut(&from).and_then(|link| link.peer.as_mut()) else {
+                    return;
+                };
+                if peer.methods == theirs {
+                    return;
+                }
+                peer.methods.clone_from(&theirs);
+                let shared = write_methods(&common(&ours, &theirs));
+                self.send_control(now, from, kind::RENEGOTIATE, code::COMPRESSION, &[shared], out);
+                self.agree(from, &theirs, out);
+            }
+            [what, ..] if what.as_u64() == Some(code::RESEND) => self.resend(from, out),
+            _ => self.counters.malformed += 1,
+        }
+    }
+
+    fn resend(&mut self, to: LinkId, out: &mut Outbox) {
+        let alone = self.links.get(&to).and_then(|link| link.last_sent.as_ref());
+        let order = |sent: &Option<&Sent>| sent.map_or(0, |sent| sent.order);
+        let flood = self.last_flood.as_ref();
+        let last = if order(&alone) > order(&flood) { alone } else { flood };
+        if let Some(body) = last.map(|sent| sent.body.clone()) {
+            out.send(to, Class::Control, body);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Which addresses are dialled, when, and how often again (`spec/03-conversation.md`, C-30 to C-36).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use super::address::{Address, Target};
+use super::outbox::{DialId, LinkId, Token};
+use crate::config::Config;
+use crate::identity::NodeId;
+
+/// Why an address is dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The user asked; kept up once it stood, or from the start if `persist`.
+    User { persist: bool },
+    /// A neighbour named it in a peers list.
+    Learned,
+    /// A node is looked for, to whisper to it.
+    Lookup,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// The transport is at it.
+    Dialling,
+    /// A link came of it.
+    Linked(LinkId),
+    /// Another link leads to the same peer.
+    Satisfied(NodeId),
+    /// Again at that time.
+    Waiting(Duration),
+}
+
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) target: Target,
+    pub(super) purpose: Purpose,
+    pub(super) token: Option<Token>,
+    pub(super) state: State,
+    /// Failures since it last stood.
+    failures: u32,
+}
+
+/// What to do about a dial that failed or a link that broke.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Forget,
+    After(Duration),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Dialler {
+    dials: BTreeMap<DialId, Dial>,
+    next: u64,
+    /// Addresses that neighbours named and that are not being dialled.
+    known: BTreeMap<Address, Option<NodeId>>,
+}
+
+impl Dialler {
+    pub(super) fn add(&mut self, target: Target, purpose: Purpose, token: Option<Token>) -> DialId {
+        let id = DialId(self.next);
+        self.next += 1;
+        let state = State::Dialling;
+        self.dials.insert(id, Dial { target, purpose, token, state, failures: 0 });
+        id
+    }
+
+    pub(super) fn get(&self, dial: DialId) -> Option<&Dial> {
+        self.dials.get(&dial)
+    }
+
+    pub(super) fn get_mut(&mut self, dial: DialId) -> Option<&mut Dial> {
+        self.dials.get_mut(&dial)
+    }
+
+    pub(super) fn remove(&mut self, dial: DialId) -> Option<Dial> {
+        self.dials.remove(&dial)
+    }
+
+    pub(super) fn clear(&mut self) -> Vec<Dial> {
+        self.known.clear();
+        std::mem::take(&mut self.dials).into_values().collect()
+    }
+
+    /// Forgets what keeps up a link to `peer` (the user disconnected it).
+    pub(super) fn release(&mut self, peer: &NodeId, link: Option<LinkId>) {
+        self.dials.retain(|_, dial| match &dial.state {
+            State::Linked(linked) => Some(*linked) != link,
+            State::Satisfied(satisfied) => satisfied != peer,
+            State::Waiting(_) => dial.target.id.as_ref() != Some(peer),
+            State::Dialling => true,
+        });
+    }
+
+    /// Dials that wait for a link to `peer`, which another link fulfilled until now.
+    pub(super) fn satisfied_by(&self, peer: &NodeId) -> Vec<DialId> {
+        let by_peer = |dial: &Dial| dial.state == State::Satisfied(peer.clone());
+        self.dials.iter().filter(|(_, dial)| by_peer(dial)).map(|(id, _)| *id).collect()
+    }
+
+    /// A dial failed, or its link broke: again later, or never.
+    pub(super) fn failed(
+        &mut self,
+        dial: DialId,
+        now: Duration,
+        config: &Config,
+        rng: &mut SmallRng,
+    ) -> Next {
+        let Some(entry) = self.dials.get_mut(&dial) else { return Next::Forget };
+        let keep = matches!(entry.purpose, Purpose::User { persist: true });
+        if !keep {
+            self.dials.remove(&dial);
+            return Next::Forget;
+        }
+        let pause = back_off(entry.failures, config, rng);
+        entry.failures += 1;
+        entry.state = State::Waiting(now + pause);
+        Next::After(pause)
+    }
+
+    /// A dial's handshake is done: what the user asked for is kept up from now on.
+    pub(super) fn stands(&mut self, dial: DialId) -> Option<Token> {
+        let entry = self.dials.get_mut(&dial)?;
+        entry.failures = 0;
+        if let Purpose::User { persist } = &mut entry.purpose {
+            *persist = true;
+        }
+        entry.token.take()
+    }
+
+    /// Links of our own making, those under way included.
+    pub(super) fn outgoing(&self) -> usize {
+        let open = |dial: &&Dial| matches!(dial.state, State::Dialling | State::Linked(_));
+        self.dials.values().filter(open).count()
+    }
+
+    /// Remembers an address that a neighbour named, unless it is known or there is no room.
+    pub(super) fn learn(&mut self, address: Address, id: Option<NodeId>, capacity: usize) {
+        let busy = self.dials.values().any(|dial| dial.target.address == address);
+        if !busy && self.known.len() < capacity {
+            self.known.entry(address).or_insert(id);
+        }
+    }
+
+    /// Takes out any of the known addresses that leads to nobody for whom `connected` holds.
+    pub(super) fn pick(
+        &mut self,
+        rng: &mut SmallRng,
+        connected: impl Fn(&NodeId) -> bool,
+    ) -> Option<Address> {
+        self.known.retain(|_, id| !id.as_ref().is_some_and(&connected));
+        if self.known.is_empty() {
+            return None;
+        }
+        let at = rng.random_range(0..self.known.len());
+        let address = self.known.keys().nth(at).cloned()?;
+        self.known.remove(&address);
+        Some(address)
+    }
+
+    /// The dials whose pause is over by `now`.
+    pub(super) fn due(&self, now: Duration) -> Vec<DialId> {
+        let due = |dial: &Dial| matches!(dial.state, State::Waiting(at) if at <= now);
+        self.dials.iter().filter(|(_, dial)| due(dial)).map(|(id, _)| *id).collect()
+    }
+}
+
+/// `redial_min * 2^failures`, at most `redial_max`, shortened by up to a half at random so that nodes
+/// that lost the same peer do not all come back in the same instant.
+fn back_off(failures: u32, config: &Config, rng: &mut SmallRng) -> Duration {
+    let doubled = config.redial_min.saturating_mul(1 << failures.min(16));
+    doubled.min(config.redial_max).mul_f64(rng.random_range(0.5..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let (config, mut rng) = (Config::default(), SmallRng::seed_from_u64(1));
+        for failures in 0..40 {
+            let pause = back_off(failures, &config, &mut rng);
+            let full = config.redial_min.saturating_mul(1 << failures.min(16)).min(config.redial_max);
+            assert!(pause <= full && pause >= full / 2, "{failures}: {pause:?}");
+        }
+    }
+}

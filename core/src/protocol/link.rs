@@ -1,0 +1,68 @@
+//! One connection, as the node machine sees it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::address::Address;
+use super::handshake::Dialect;
+use super::outbox::{DialId, LinkId, Origin};
+use crate::identity::NodeId;
+use crate::wire::Method;
+
+/// A peer whose handshake is done.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) id: NodeId,
+    pub(super) address: Option<Address>,
+    pub(super) dialect: Dialect,
+    /// Methods the peer can decompress, in its order.
+    pub(super) methods: Vec<Method>,
+}
+
+/// The last message sent on a link, in case the peer asks for it again.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    /// Place in the order of everything the node sends.
+    pub(super) order: u64,
+    pub(super) body: Bytes,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: LinkId,
+    pub(super) dial: Option<DialId>,
+    /// When it came up.
+    pub(super) since: Duration,
+    /// When something last arrived.
+    pub(super) heard: Duration,
+    /// Whether a question for life is unanswered.
+    pub(super) probed: bool,
+    /// When we last answered a handshake or a request with a peers list.
+    pub(super) peers_sent: Option<Duration>,
+    pub(super) peer: Option<Peer>,
+    pub(super) last_sent: Option<Sent>,
+}
+
+impl Link {
+    pub(super) fn new(id: LinkId, origin: Origin, now: Duration) -> Self {
+        Self {
+            id,
+            dial: match origin {
+                Origin::Accepted => None,
+                Origin::Dialled(dial) => Some(dial),
+            },
+            since: now,
+            heard: now,
+            probed: false,
+            peers_sent: None,
+            peer: None,
+            last_sent: None,
+        }
+    }
+
+    /// Whether we dialled it.
+    pub(super) fn is_outgoing(&self) -> bool {
+        self.dial.is_some()
+    }
+}

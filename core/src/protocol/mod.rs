@@ -1,0 +1,35 @@
+//! The protocol as pure state machines: bytes, clocks, sockets and threads stay outside.
+//!
+//! [`Node`] takes an [`Input`] and the present ([`Now`]) and puts what is to be done into an
+//! [`Outbox`]. The same machine runs behind sockets (`runtime`), in the simulator ([`crate::sim`])
+//! and under the conformance suite, and does the same thing each time: with the same seed and inputs
+//! it gives the same outputs.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `node` | what an input is and who handles it |
+//! | `conversation` | handshakes, peers lists, double connections, keep-alive, renegotiation |
+//! | `mesh` | the three rules of a broadcast |
+//! | `lookup` | reaching nodes that are no neighbours |
+//! | `dialler` | which addresses are dialled, and when again |
+//! | `seen` | which broadcasts are known |
+
+mod address;
+mod conversation;
+mod dialler;
+mod handshake;
+mod link;
+mod lookup;
+mod mesh;
+mod node;
+mod outbox;
+mod seen;
+
+pub use address::{Address, AddressError, Target};
+pub use handshake::{Dialect, Handshake};
+pub use node::{Counters, Identity, Neighbour, Node};
+pub use outbox::{
+    Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
+    Output, Received, Token,
+};
+pub use seen::{Seen, Verdict};

@@ -1,0 +1,538 @@
+//! The node machine: what every network shares, and the mesh on top of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::address::Address;
+use super::dialler::{Dialler, Next, Purpose, State};
+use super::handshake::{Dialect, Handshake};
+use super::link::{Link, Peer, Sent};
+use super::lookup::Lookups;
+use super::mesh::Authors;
+use super::outbox::{
+    Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
+    Output, Received, Token,
+};
+use super::seen::{Seen, Verdict};
+use crate::config::Config;
+use crate::identity::{NodeId, ProtocolId};
+use crate::wire::codes::{code, kind};
+use crate::wire::{DIGEST_LEN, Form, Message, Value};
+
+/// The largest body kept for a peer that asks for the last message again.
+const MAX_RESEND: usize = 16 << 10;
+
+/// Who a node is: its id, its subnet, and the address it gives to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its own id.
+    pub id: NodeId,
+    /// Its subnet and encryption.
+    pub protocol: ProtocolId,
+    /// Its outward address.
+    pub address: Address,
+}
+
+/// A neighbour: a peer whose handshake is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its id.
+    pub id: NodeId,
+    /// The link to it.
+    pub link: LinkId,
+    /// Its outward address, if it has one.
+    pub address: Option<Address>,
+    /// Which implementation it seems to be.
+    pub dialect: Dialect,
+    /// Whether we dialled it.
+    pub outgoing: bool,
+}
+
+/// What a node counted since it was made. Nothing is ever dropped without one of these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Messages handed up to the user.
+    pub delivered: u64,
+    /// Own broadcasts.
+    pub broadcasts: u64,
+    /// Own whispers that were sent.
+    pub whispers: u64,
+    /// Broadcasts of others that were passed on (once each, to however many links).
+    pub relayed: u64,
+    /// Copies of broadcasts that were known already.
+    pub duplicates: u64,
+    /// Own broadcasts that came back.
+    pub echoes: u64,
+    /// Broadcasts dropped because their stamp is too old.
+    pub stale: u64,
+    /// Broadcasts dropped because their stamp lies in the future.
+    pub future: u64,
+    /// Messages dropped because of a limit that 0.7 does not have, or a sender that is no node id.
+    pub refused: u64,
+    /// Messages dropped because nobody here knows their code.
+    pub unknown: u64,
+    /// Control messages dropped because they do not say what their code demands.
+    pub malformed: u64,
+    /// Links that came up.
+    pub links_opened: u64,
+    /// Links that ended before their handshake was done.
+    pub handshakes_failed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The handshake on a link should be done.
+    Handshake(LinkId),
+    /// Something should have arrived on a link.
+    Alive(LinkId),
+    /// A handshake should be sent again on a link.
+    Greet(LinkId),
+    /// A pause before dialling is over.
+    Redial,
+    /// A node should have been found.
+    Lookup,
+}
+
+/// One node as a pure state machine. See the [module](super) for how it is driven.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) identity: Identity,
+    pub(super) config: Config,
+    pub(super) rng: SmallRng,
+    pub(super) links: BTreeMap<LinkId, Link>,
+    /// The routing table: the one link to each neighbour.
+    pub(super) table: BTreeMap<NodeId, LinkId>,
+    pub(super) dialler: Dialler,
+    pub(super) lookups: Lookups,
+    pub(super) seen: Seen,
+    pub(super) authors: Authors,
+    pub(super) timers: BTreeSet<(Duration, Timer)>,
+    pub(super) counters: Counters,
+    /// Order of everything sent, and the last broadcast sent, for peers that ask for it again.
+    pub(super) sent: u64,
+    pub(super) last_flood: Option<Sent>,
+    closed: bool,
+}
+
+impl Node {
+    /// A node with no links. `seed` decides everything that is left to chance.
+    pub fn new(identity: Identity, config: Config, seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let secret = [rng.next_u64(), rng.next_u64()];
+        Self {
+            seen: Seen::new(config.fresh_seconds, config.fresh_floor, config.seen_capacity, secret),
+            identity,
+            config,
+            rng,
+            links: BTreeMap::new(),
+            table: BTreeMap::new(),
+            dialler: Dialler::default(),
+            lookups: Lookups::default(),
+            authors: Authors::default(),
+            timers: BTreeSet::new(),
+            counters: Counters::default(),
+            sent: 0,
+            last_flood: None,
+            closed: false,
+        }
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// How it was configured.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What it counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Its neighbours, by id.
+    pub fn neighbours(&self) -> impl Iterator<Item = Neighbour> + '_ {
+        self.table.values().filter_map(|link| {
+            let link = self.links.get(link)?;
+            let peer = link.peer.as_ref()?;
+            Some(Neighbour {
+                id: peer.id.clone(),
+                link: link.id,
+                address: peer.address.clone(),
+                dialect: peer.dialect,
+                outgoing: link.is_outgoing(),
+            })
+        })
+    }
+
+    /// The number of neighbours.
+    pub fn neighbour_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The link to a neighbour.
+    pub fn link_to(&self, peer: &NodeId) -> Option<LinkId> {
+        self.table.get(peer).copied()
+    }
+
+    /// The neighbour at the other end of a link, once its handshake is done.
+    pub fn peer_on(&self, link: LinkId) -> Option<&NodeId> {
+        self.links.get(&link)?.peer.as_ref().map(|peer| &peer.id)
+    }
+
+    /// When [`Input::Tick`] should come next, in the time of [`Now::mono`].
+    pub fn next_timer(&self) -> Option<Duration> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Whether a broadcast is known already, by what its frame claims, so that a copy need not be
+    /// verified: whoever lies about it only gets its own frame dropped.
+    pub fn is_known(&self, now: Now, stamp: i64, digest: &[u8; DIGEST_LEN]) -> bool {
+        self.seen.check(now.wall, stamp, digest) == Verdict::Known
+    }
+
+    /// Whether readers should wait before they hand in more broadcasts: the memory for their ids is
+    /// full (see [`Config::seen_capacity`]).
+    pub fn must_wait(&mut self, now: Now) -> bool {
+        self.seen.is_full(now.wall)
+    }
+
+    /// Takes one input and puts what is to be done into `out`.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Outbox) {
+        match input {
+            Input::Message { link, message } => self.on_message(now, link, message, out),
+            Input::Duplicates { link, count } => {
+                self.counters.duplicates += count;
+                self.heard(now, link);
+            }
+            Input::Refused { link } => {
+                self.counters.refused += 1;
+                self.heard(now, link);
+            }
+            Input::Command(command) => self.on_command(now, command, out),
+            Input::Tick => self.on_tick(now, out),
+            Input::LinkUp { link, origin } => self.on_link_up(now, link, origin, out),
+            Input::LinkDown { link, reason } => self.drop_link(now, link, reason, out),
+            Input::DialFailed { dial, problem } => self.on_dial_failed(now, dial, &problem, out),
+        }
+    }
+
+    fn heard(&mut self, now: Now, link: LinkId) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.heard = now.mono;
+        }
+    }
+
+    fn on_message(&mut self, now: Now, from: LinkId, message: Message, out: &mut Outbox) {
+        // A link that was closed may have had messages under way; nobody waits for them.
+        let Some(link) = self.links.get_mut(&from) else { return };
+        link.heard = now.mono;
+        if link.peer.is_none() {
+            return self.on_first_message(now, from, &message, out);
+        }
+        match message.header().kind {
+            kind::BROADCAST => self.on_broadcast(now, from, message, out),
+            kind::RENEGOTIATE => self.on_renegotiate(now, from, &message, out),
+            // 0.7 reads every other type as it reads a whisper.
+            _ => self.on_whisper(now, from, message, out),
+        }
+    }
+
+    fn on_broadcast(&mut self, now: Now, from: LinkId, message: Message, out: &mut Outbox) {
+        let Some(author) = self.flood(now, from, &message, out) else { return };
+        match message.code() {
+            Some(code::REQUEST) => self.on_lookup_request(now, from, &message, out),
+            Some(code::RESPONSE) => self.on_lookup_response(now, &message, out),
+            Some(code @ code::BROADCAST) => self.deliver(Kind::Broadcast, code, author, from, message, out),
+            Some(code) if code >= code::FIRST_USER => {
+                self.deliver(Kind::Broadcast, code, author, from, message, out);
+            }
+            // 0.7 hands up a whisper code in a broadcast like any message.
+            Some(code @ code::WHISPER) => self.deliver(Kind::Broadcast, code, author, from, message, out),
+            _ => self.counters.unknown += 1,
+        }
+    }
+
+    fn on_whisper(&mut self, now: Now, from: LinkId, message: Message, out: &mut Outbox) {
+        match message.code() {
+            Some(code @ (code::WHISPER | code::BROADCAST)) => self.whispered(code, from, message, out),
+            Some(code::PEERS) => self.on_peers(&message, out),
+            Some(code::REQUEST) => self.on_peers_request(now, from, &message, out),
+            Some(code::HANDSHAKE) => self.on_handshake_again(now, from, &message, out),
+            Some(code::PING) => self.send_control(now, from, kind::WHISPER, code::PONG, &[], out),
+            Some(code::PONG) => {}
+            Some(code) if code >= code::FIRST_USER => self.whispered(code, from, message, out),
+            _ => self.counters.unknown += 1,
+        }
+    }
+
+    /// A whisper comes from the neighbour that brought it, whatever it claims.
+    fn whispered(&mut self, code: u64, from: LinkId, message: Message, out: &mut Outbox) {
+        if let Some(sender) = self.peer_on(from).cloned() {
+            self.deliver(Kind::Whisper, code, sender, from, message, out);
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        kind: Kind,
+        code: u64,
+        sender: NodeId,
+        link: LinkId,
+        message: Message,
+        out: &mut Outbox,
+    ) {
+        self.counters.delivered += 1;
+        out.event(Event::Received(Received { kind, code, sender, link, message }));
+    }
+
+    fn on_command(&mut self, now: Now, command: Command, out: &mut Outbox) {
+        match command {
+            Command::Broadcast(message) => self.originate(&message, out),
+            Command::Whisper { token, to, message } => self.whisper(now, token, to, message, out),
+            Command::Connect { token, target, persist } => {
+                if self.closed {
+                    return out.event(Event::Done { token, result: Err(CommandError::Closed) });
+                }
+                let address = target.address.clone();
+                let dial = self.dialler.add(target, Purpose::User { persist }, Some(token));
+                out.outputs.push(Output::Dial { dial, address });
+            }
+            Command::Disconnect { token, peer } => {
+                let link = self.table.get(&peer).copied();
+                self.dialler.release(&peer, link);
+                let result = match link {
+                    Some(link) => {
+                        self.close_link(now, link, CloseReason::Local, out);
+                        Ok(peer)
+                    }
+                    None => Err(CommandError::NotConnected { peer }),
+                };
+                out.event(Event::Done { token, result });
+            }
+            Command::Close => self.on_close(now, out),
+        }
+    }
+
+    fn on_close(&mut self, now: Now, out: &mut Outbox) {
+        self.closed = true;
+        for token in self.dialler.clear().into_iter().filter_map(|dial| dial.token) {
+            out.event(Event::Done { token, result: Err(CommandError::Closed) });
+        }
+        for token in self.lookups.clear() {
+            out.event(Event::Done { token, result: Err(CommandError::Closed) });
+        }
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.close_link(now, link, CloseReason::Local, out);
+        }
+        self.timers.clear();
+    }
+
+    fn on_tick(&mut self, now: Now, out: &mut Outbox) {
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Handshake(link) => {
+                    if self.links.get(&link).is_some_and(|link| link.peer.is_none()) {
+                        self.close_link(now, link, CloseReason::HandshakeTimeout, out);
+                    }
+                }
+                Timer::Alive(link) => self.check_alive(now, link, out),
+                Timer::Greet(link) => {
+                    if self.links.contains_key(&link) {
+                        self.send_handshake(now, link, out);
+                    }
+                }
+                Timer::Redial => self.redial(now, out),
+                Timer::Lookup => self.expire_lookups(now, out),
+            }
+        }
+    }
+
+    fn on_link_up(&mut self, now: Now, id: LinkId, origin: Origin, out: &mut Outbox) {
+        if self.closed {
+            return out.close(id, CloseReason::Local);
+        }
+        self.counters.links_opened += 1;
+        if let Origin::Dialled(dial) = origin {
+            match self.dialler.get_mut(dial) {
+                Some(entry) => entry.state = State::Linked(id),
+                // Given up while it was under way.
+                None => return out.close(id, CloseReason::Local),
+            }
+        } else {
+            self.make_room(now, out);
+        }
+        self.links.insert(id, Link::new(id, origin, now.mono));
+        self.set_timer(now.mono + self.config.handshake_timeout, Timer::Handshake(id));
+        self.send_handshake(now, id, out);
+    }
+
+    /// Strangers that connect and say nothing must not keep others out: the oldest goes.
+    fn make_room(&mut self, now: Now, out: &mut Outbox) {
+        let opening = |link: &&Link| link.peer.is_none() && !link.is_outgoing();
+        if self.links.values().filter(opening).count() < self.config.max_opening {
+            return;
+        }
+        let oldest = self.links.values().filter(opening).min_by_key(|link| (link.since, link.id));
+        if let Some(oldest) = oldest.map(|link| link.id) {
+            self.close_link(now, oldest, CloseReason::HandshakeTimeout, out);
+        }
+    }
+
+    fn on_dial_failed(&mut self, now: Now, dial: DialId, problem: &str, out: &mut Outbox) {
+        self.dial_ended(now, dial, problem, None, out);
+        self.fill_outgoing(out);
+    }
+
+    /// A dial failed, or its link ended: answers whoever waits for it, and dials again later what is
+    /// to be kept up.
+    fn dial_ended(
+        &mut self,
+        now: Now,
+        dial: DialId,
+        problem: &str,
+        reason: Option<&CloseReason>,
+        out: &mut Outbox,
+    ) {
+        let Some(entry) = self.dialler.get_mut(dial) else { return };
+        let (target, token) = (entry.target.clone(), entry.token.take());
+        if let Some(token) = token {
+            let error = CommandError::Connect {
+                target: target.to_string(),
+                problem: problem.to_owned(),
+                reason: reason.cloned(),
+            };
+            out.event(Event::Done { token, result: Err(error) });
+        }
+        if reason == Some(&CloseReason::Itself) {
+            self.dialler.remove(dial);
+            return;
+        }
+        if let Next::After(pause) = self.dialler.failed(dial, now.mono, &self.config, &mut self.rng) {
+            self.set_timer(now.mono + pause, Timer::Redial);
+            let problem = problem.to_owned();
+            out.event(Event::Redial { address: target.address, problem, pause });
+        }
+    }
+
+    fn redial(&mut self, now: Now, out: &mut Outbox) {
+        for dial in self.dialler.due(now.mono) {
+            if let Some(entry) = self.dialler.get_mut(dial) {
+                entry.state = State::Dialling;
+                let address = entry.target.address.clone();
+                out.outputs.push(Output::Dial { dial, address });
+            }
+        }
+    }
+
+    /// Closes a link from our side.
+    pub(super) fn close_link(&mut self, now: Now, link: LinkId, reason: CloseReason, out: &mut Outbox) {
+        out.close(link, reason.clone());
+        self.drop_link(now, link, reason, out);
+    }
+
+    /// A link is gone: tidies up after it.
+    fn drop_link(&mut self, now: Now, id: LinkId, reason: CloseReason, out: &mut Outbox) {
+        let Some(link) = self.links.remove(&id) else { return };
+        match &link.peer {
+            None => self.counters.handshakes_failed += 1,
+            Some(peer) if self.table.get(&peer.id) == Some(&id) => {
+                self.table.remove(&peer.id);
+                let (peer, reason) = (peer.id.clone(), reason.clone());
+                for dial in self.dialler.satisfied_by(&peer) {
+                    self.dial_ended(now, dial, &reason.to_string(), None, out);
+                }
+                out.event(Event::Disconnected { peer, reason });
+            }
+            // A duplicate that has lingered long enough.
+            Some(_) => return,
+        }
+        if let Some(dial) = link.dial {
+            self.dial_ended(now, dial, &reason.to_string(), Some(&reason), out);
+        }
+        if !self.closed {
+            self.fill_outgoing(out);
+        }
+    }
+
+    pub(super) fn set_timer(&mut self, at: Duration, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    /// Enters a peer whose handshake is done; `false` if its link was closed instead.
+    pub(super) fn enter(&mut self, link: LinkId, handshake: Handshake) {
+        let Handshake { id, address, methods, dialect } = handshake;
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.peer = Some(Peer { id: id.clone(), address, dialect, methods });
+            self.table.insert(id, link);
+        }
+    }
+
+    /// The command that opened `dial` is answered: its handshake is done.
+    pub(super) fn dial_stands(&mut self, dial: DialId, peer: &NodeId, out: &mut Outbox) {
+        if let Some(token) = self.dialler.stands(dial) {
+            out.event(Event::Done { token, result: Ok(peer.clone()) });
+        }
+    }
+
+    /// Packs and sends a message of the protocol's own.
+    pub(super) fn send_control(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        kind: u64,
+        code: u64,
+        payload: &[Value],
+        out: &mut Outbox,
+    ) {
+        if let Some(message) = self.pack(now, kind, code, payload) {
+            self.send_body(link, Class::Control, message.body().clone(), out);
+        }
+    }
+
+    /// Packs a message of ours. Our own values always have a msgpack form.
+    pub(super) fn pack(&self, now: Now, kind: u64, code: u64, payload: &[Value]) -> Option<Message> {
+        Message::pack(kind, self.identity.id.as_str(), Form::Str, now.wall, code, payload).ok()
+    }
+
+    /// Sends to one link, and remembers what was sent last there.
+    pub(super) fn send_body(&mut self, link: LinkId, class: Class, body: Bytes, out: &mut Outbox) {
+        self.sent += 1;
+        if let Some(link) = self.links.get_mut(&link) {
+            link.last_sent =
+                (body.len() <= MAX_RESEND).then(|| Sent { order: self.sent, body: body.clone() });
+            out.send(link.id, class, body);
+        }
+    }
+
+    /// Sends to many links, and remembers it as the last broadcast.
+    pub(super) fn send_flood(
+        &mut self,
+        except: Option<(LinkId, &NodeId)>,
+        class: Class,
+        body: &Bytes,
+        out: &mut Outbox,
+    ) -> usize {
+        self.sent += 1;
+        self.last_flood = (body.len() <= MAX_RESEND).then(|| Sent { order: self.sent, body: body.clone() });
+        let links = self
+            .table
+            .iter()
+            .filter(|(peer, link)| except.is_none_or(|(from, author)| **link != from && *peer != author));
+        out.send_all(links.map(|(_, link)| *link), class, body.clone())
+    }
+
+    /// Answers a command that waited for `peer`.
+    pub(super) fn done(&self, token: Token, result: Result<NodeId, CommandError>, out: &mut Outbox) {
+        out.event(Event::Done { token, result });
+    }
+}

@@ -1,0 +1,434 @@
+//! What goes into a state machine and what comes out of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::address::{Address, Target};
+use super::handshake::Dialect;
+use crate::identity::{MessageId, NodeId};
+use crate::wire::{BodyError, FrameError, Message, MessageError, Method};
+
+/// The present, given to a machine with every input; it has no clock of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Time since some fixed point, never running back: for time-outs.
+    pub mono: Duration,
+    /// Seconds since 1970 UTC by the local clock, which may be wrong: for stamps.
+    pub wall: i64,
+}
+
+/// Names one link (one connection) for as long as its node lives. Given by whoever runs the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// Names one dial. Given by the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialId(pub u64);
+
+/// Names a command whose answer comes later. Given by whoever runs the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// How a link came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The other side dialled.
+    Accepted,
+    /// We dialled, by this [`Output::Dial`].
+    Dialled(DialId),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection stands; nothing has been read from it.
+    LinkUp {
+        /// Its new name.
+        link: LinkId,
+        /// How it came to be.
+        origin: Origin,
+    },
+    /// A dial got no connection.
+    DialFailed {
+        /// Which.
+        dial: DialId,
+        /// Why, for people.
+        problem: String,
+    },
+    /// A connection ended, from the other side or by an error.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A message arrived; its digest and form have been verified.
+    Message {
+        /// On which link.
+        link: LinkId,
+        /// The message.
+        message: Message,
+    },
+    /// Frames arrived that were dropped unread because their messages are known.
+    Duplicates {
+        /// On which link.
+        link: LinkId,
+        /// How many.
+        count: u64,
+    },
+    /// A frame arrived whose message only peernet refuses (a limit that 0.7 does not have).
+    Refused {
+        /// On which link.
+        link: LinkId,
+    },
+    /// The user wants something.
+    Command(Command),
+    /// The time that [`super::Node::next_timer`] named has come (or any other; it does no harm).
+    Tick,
+}
+
+/// What the user wants.
+#[derive(Debug)]
+pub enum Command {
+    /// Dial, shake hands, and keep the link up from then on. Answered by [`Event::Done`].
+    Connect {
+        /// For the answer.
+        token: Token,
+        /// Whom.
+        target: Target,
+        /// Whether a first failure is tried again with back-off too.
+        persist: bool,
+    },
+    /// Close the link to a peer and do not dial it again. Answered by [`Event::Done`].
+    Disconnect {
+        /// For the answer.
+        token: Token,
+        /// Whom.
+        peer: NodeId,
+    },
+    /// Send a packed broadcast of our own to all neighbours.
+    Broadcast(Message),
+    /// Send a packed whisper of our own to one node, looking for it if it is no neighbour.
+    /// Answered by [`Event::Done`].
+    Whisper {
+        /// For the answer.
+        token: Token,
+        /// To whom.
+        to: NodeId,
+        /// The message.
+        message: Message,
+    },
+    /// Close every link and stop dialling.
+    Close,
+}
+
+/// Which queue of a link a message goes into; the first is emptied first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// The protocol's own: handshakes, peers, keep-alive.
+    Control,
+    /// The user's.
+    Own,
+    /// Other nodes'.
+    Relay,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a body to some links: [`Outbox::targets`] of `links` names them.
+    Send {
+        /// A range of [`Outbox::targets`].
+        links: std::ops::Range<usize>,
+        /// The queue.
+        class: Class,
+        /// The uncompressed body (digest first).
+        body: Bytes,
+    },
+    /// Open a connection; answered by [`Input::LinkUp`] or [`Input::DialFailed`].
+    Dial {
+        /// For the answer.
+        dial: DialId,
+        /// Where.
+        address: Address,
+    },
+    /// What was agreed on a link: how to read and write its frames from now on.
+    Agree {
+        /// Which link.
+        link: LinkId,
+        /// Methods to try on frames that arrive, in order.
+        read: Vec<Method>,
+        /// The method to compress with, where that pays.
+        write: Option<Method>,
+    },
+    /// Close a connection after what is queued on it is written. No [`Input::LinkDown`] need follow.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// For the user.
+    Event(Event),
+}
+
+/// For the user.
+#[derive(Debug)]
+pub enum Event {
+    /// A peer entered the table of neighbours: the handshake is done both ways.
+    Connected {
+        /// Who.
+        peer: NodeId,
+        /// Over which link.
+        link: LinkId,
+        /// Its outward address, if it has one.
+        address: Option<Address>,
+        /// Which implementation it seems to be.
+        dialect: Dialect,
+    },
+    /// A peer left the table of neighbours.
+    Disconnected {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A message for the user.
+    Received(Received),
+    /// A command's answer.
+    Done {
+        /// Which command.
+        token: Token,
+        /// What came of it: the peer concerned.
+        result: Result<NodeId, CommandError>,
+    },
+    /// A dial that is kept up failed, and will be tried again.
+    Redial {
+        /// Where.
+        address: Address,
+        /// Why.
+        problem: String,
+        /// In how long.
+        pause: Duration,
+    },
+}
+
+/// How a message was addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// To everyone.
+    Broadcast,
+    /// To this node alone.
+    Whisper,
+}
+
+impl Kind {
+    /// `broadcast` or `whisper`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broadcast => "broadcast",
+            Self::Whisper => "whisper",
+        }
+    }
+}
+
+/// A message for the user, payload still packed.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// How it was addressed.
+    pub kind: Kind,
+    /// Its code: 0x00 and 0x02 for ordinary ones, 0x31 and up for users' hooks.
+    pub code: u64,
+    /// The author.
+    pub sender: NodeId,
+    /// The link that brought it.
+    pub link: LinkId,
+    /// The message itself.
+    pub message: Message,
+}
+
+impl Received {
+    /// The message's id.
+    pub fn id(&self) -> MessageId {
+        self.message.id()
+    }
+}
+
+/// Why a link was closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// We were asked to.
+    #[error("closed here")]
+    Local,
+    /// The other side closed it.
+    #[error("closed by the peer")]
+    Remote,
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// It belongs to another subnet (or speaks another encryption).
+    #[error("it belongs to another subnet")]
+    WrongSubnet,
+    /// Someone else than the id asked for is at that address.
+    #[error("someone else is at that address: {0}")]
+    WrongPeer(NodeId),
+    /// It is ourselves.
+    #[error("it is this node itself")]
+    Itself,
+    /// Another link to the same peer is kept.
+    #[error("another link to the same peer is kept")]
+    Duplicate,
+    /// All places for peers are taken.
+    #[error("all places for peers are taken")]
+    Full,
+    /// The handshake did not come in time.
+    #[error("no handshake came in time")]
+    HandshakeTimeout,
+    /// Something else than a handshake came first.
+    #[error("something else came before the handshake")]
+    HandshakeExpected,
+    /// The handshake does not read.
+    #[error("bad handshake: {0}")]
+    BadHandshake(&'static str),
+    /// Nothing came for too long.
+    #[error("nothing came from it for too long")]
+    Silent,
+    /// It takes nothing of what waits for it.
+    #[error("it takes nothing of what is sent to it")]
+    Stalled,
+    /// A frame took too long to arrive.
+    #[error("a frame took too long to arrive")]
+    SlowFrame,
+    /// Its bytes are no frames.
+    #[error("bad frame: {0}")]
+    Frame(#[from] FrameError),
+    /// A frame holds no valid body.
+    #[error("bad frame: {0}")]
+    Body(#[from] BodyError),
+    /// A body is no message.
+    #[error("bad message: {0}")]
+    Message(#[from] MessageError),
+}
+
+impl CloseReason {
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+            Self::Broken(_) => "broken",
+            Self::WrongSubnet => "wrong_subnet",
+            Self::WrongPeer(_) => "wrong_peer",
+            Self::Itself => "itself",
+            Self::Duplicate => "duplicate",
+            Self::Full => "full",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::HandshakeExpected => "handshake_expected",
+            Self::BadHandshake(_) => "bad_handshake",
+            Self::Silent => "silent",
+            Self::Stalled => "stalled",
+            Self::SlowFrame => "slow_frame",
+            Self::Frame(_) => "bad_frame",
+            Self::Body(_) => "bad_frame",
+            Self::Message(_) => "bad_message",
+        }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// No connection, or one that ended before the handshake was done.
+    #[error("cannot connect to {target}: {problem}")]
+    Connect {
+        /// Whom.
+        target: String,
+        /// Why.
+        problem: String,
+        /// Why, if a link was there and closed.
+        reason: Option<CloseReason>,
+    },
+    /// No neighbour, and nobody in the subnet told its address in time.
+    #[error("{peer} is not reachable: {problem}")]
+    Unreachable {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        problem: &'static str,
+    },
+    /// Not a neighbour.
+    #[error("{peer} is not connected")]
+    NotConnected {
+        /// Who.
+        peer: NodeId,
+    },
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed,
+}
+
+/// Where a machine puts what is to be done. Owned and reused by the caller, who empties it after
+/// every input.
+#[derive(Default)]
+pub struct Outbox {
+    /// What is to be done, in order.
+    pub outputs: Vec<Output>,
+    /// The links that [`Output::Send`]s name.
+    pub targets: Vec<LinkId>,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Empties it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.outputs.clear();
+        self.targets.clear();
+    }
+
+    /// The links that a [`Output::Send`] names.
+    pub fn links(&self, range: &std::ops::Range<usize>) -> &[LinkId] {
+        self.targets.get(range.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn send(&mut self, link: LinkId, class: Class, body: Bytes) {
+        self.send_all(std::iter::once(link), class, body);
+    }
+
+    /// One message to many links; returns to how many.
+    pub(super) fn send_all(
+        &mut self,
+        links: impl Iterator<Item = LinkId>,
+        class: Class,
+        body: Bytes,
+    ) -> usize {
+        let start = self.targets.len();
+        self.targets.extend(links);
+        let end = self.targets.len();
+        if end > start {
+            self.outputs.push(Output::Send { links: start..end, class, body });
+        }
+        end - start
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push(Output::Event(event));
+    }
+
+    pub(super) fn close(&mut self, link: LinkId, reason: CloseReason) {
+        self.outputs.push(Output::Close { link, reason });
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.outputs).finish()
+    }
+}

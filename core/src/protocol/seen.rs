@@ -1,0 +1,259 @@
+//! Which broadcasts are known: the memory behind "none relays twice" (`spec/04-mesh.md`).
+//!
+//! Ids are kept in one table per second of their stamp, so that forgetting is dropping a table and
+//! everything that a forgotten table might have held is refused by its stamp alone. Forgetting early
+//! therefore never lets a message in twice; it only narrows how late one may come.
+
+use crate::wire::DIGEST_LEN;
+
+/// What the stamp and id of a broadcast say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not known, and fresh.
+    New,
+    /// Known.
+    Known,
+    /// Stamped too long ago, or as old as something already forgotten.
+    Stale,
+    /// Stamped too far in the future.
+    Future,
+}
+
+/// The memory of one node.
+#[derive(Debug)]
+pub struct Seen {
+    /// Tables by second, ascending; few, and mostly only the last two or three are used.
+    seconds: Vec<(i64, Table)>,
+    /// Everything stamped up to here is stale, whatever the clock says.
+    floor: i64,
+    /// Seconds of lateness and of earliness that are accepted.
+    window: i64,
+    least_window: i64,
+    capacity: usize,
+    len: usize,
+    secret: [u64; 2],
+    last_wall: i64,
+}
+
+impl Seen {
+    /// An empty memory that accepts stamps up to `window` seconds off, remembers `capacity` ids, and
+    /// keeps `least_window` seconds whatever comes. The `secret` makes table places unforeseeable.
+    pub fn new(window: u32, least_window: u32, capacity: usize, secret: [u64; 2]) -> Self {
+        Self {
+            seconds: Vec::new(),
+            floor: i64::MIN,
+            window: window.into(),
+            least_window: least_window.into(),
+            capacity,
+            len: 0,
+            secret: [secret[0] | 1, secret[1]],
+            last_wall: i64::MIN,
+        }
+    }
+
+    /// Whether a broadcast with this stamp and digest should be handled, without remembering it.
+    pub fn check(&self, wall: i64, stamp: i64, digest: &[u8; DIGEST_LEN]) -> Verdict {
+        if stamp <= self.floor || stamp < wall.saturating_sub(self.window) {
+            return Verdict::Stale;
+        }
+        if stamp > wall.saturating_add(self.window) {
+            return Verdict::Future;
+        }
+        // The newest second is the likeliest.
+        match self.seconds.iter().rev().find(|(second, _)| *second == stamp) {
+            Some((_, table)) if table.contains(self.key(digest)) => Verdict::Known,
+            _ => Verdict::New,
+        }
+    }
+
+    /// Checks, and remembers what is new. Call this only for verified messages.
+    pub fn insert(&mut self, wall: i64, stamp: i64, digest: &[u8; DIGEST_LEN]) -> Verdict {
+        self.advance(wall);
+        let verdict = self.check(wall, stamp, digest);
+        if verdict != Verdict::New {
+            return verdict;
+        }
+        let key = self.key(digest);
+        let at = match self.seconds.iter().rposition(|(second, _)| *second <= stamp) {
+            Some(at) if self.seconds.get(at).is_some_and(|(second, _)| *second == stamp) => at,
+            before => {
+                let at = before.map_or(0, |at| at + 1);
+                self.seconds.insert(at, (stamp, Table::default()));
+                at
+            }
+        };
+        if let Some((_, table)) = self.seconds.get_mut(at) {
+            table.insert(key);
+            self.len += 1;
+        }
+        verdict
+    }
+
+    /// Whether readers should wait before more broadcasts are taken in: the bound is reached and the
+    /// accepted window is already as narrow as allowed. Forgets what the bound demands.
+    pub fn is_full(&mut self, wall: i64) -> bool {
+        self.advance(wall);
+        while self.len > self.capacity {
+            let oldest = self.seconds.first().map_or(i64::MAX, |(second, _)| *second);
+            if oldest > wall.saturating_sub(self.least_window) {
+                return true;
+            }
+            self.forget_oldest();
+        }
+        false
+    }
+
+    /// Ids remembered.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn advance(&mut self, wall: i64) {
+        if wall == self.last_wall {
+            return;
+        }
+        if wall < self.last_wall.saturating_sub(self.window) {
+            // The clock was set back: stamps that a wrong clock let us forget are not refused for
+            // as long as it was wrong, only what stands before the new present.
+            self.floor = self.floor.min(wall.saturating_sub(1));
+        }
+        self.last_wall = wall;
+        let stale = wall.saturating_sub(self.window);
+        while self.seconds.first().is_some_and(|(second, _)| *second < stale) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let (second, table) = self.seconds.remove(0);
+        self.floor = self.floor.max(second);
+        self.len -= table.len;
+    }
+
+    /// 64 bits of the digest under a secret, so that nobody can look for two ids that share them.
+    fn key(&self, digest: &[u8; DIGEST_LEN]) -> u64 {
+        let lane = |at: usize| {
+            digest.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |lane| u64::from_le_bytes(*lane))
+        };
+        let mixed = lane(0) ^ self.secret[1] ^ (lane(8).wrapping_mul(self.secret[0])).rotate_left(29);
+        // 0 marks an empty place.
+        mixed.max(1)
+    }
+}
+
+/// Open-addressed set of non-zero keys that are uniformly distributed by themselves.
+#[derive(Debug, Default)]
+struct Table {
+    places: Vec<u64>,
+    len: usize,
+}
+
+/// First number of places; doubled when three quarters are taken.
+const FIRST_PLACES: usize = 16;
+
+impl Table {
+    fn contains(&self, key: u64) -> bool {
+        !self.places.is_empty() && self.places.get(self.place_of(key)).is_some_and(|found| *found == key)
+    }
+
+    /// The place of `key`, or the empty one where it belongs. There is always an empty one.
+    fn place_of(&self, key: u64) -> usize {
+        let mask = self.places.len() - 1;
+        // The length is a power of two, so truncation of the key is what is wanted.
+        #[allow(clippy::cast_possible_truncation)]
+        let mut at = key as usize & mask;
+        while let Some(found) = self.places.get(at) {
+            if *found == 0 || *found == key {
+                break;
+            }
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    fn insert(&mut self, key: u64) {
+        if self.len * 4 >= self.places.len() * 3 {
+            let size = (self.places.len() * 2).max(FIRST_PLACES);
+            let old = std::mem::replace(&mut self.places, vec![0; size]);
+            for key in old.into_iter().filter(|key| *key != 0) {
+                let at = self.place_of(key);
+                if let Some(place) = self.places.get_mut(at) {
+                    *place = key;
+                }
+            }
+        }
+        let at = self.place_of(key);
+        if let Some(place) = self.places.get_mut(at) {
+            *place = key;
+            self.len += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::body::digest;
+    use proptest::prelude::*;
+
+    fn seen(capacity: usize) -> Seen {
+        Seen::new(60, 3, capacity, [7, 9])
+    }
+
+    #[test]
+    fn known_stale_and_future_are_told_apart() {
+        let mut seen = seen(1 << 20);
+        let id = digest(b"a");
+        assert_eq!(seen.insert(1000, 1000, &id), Verdict::New);
+        assert_eq!(seen.insert(1000, 1000, &id), Verdict::Known);
+        assert_eq!(seen.insert(1000, 1001, &id), Verdict::New, "another stamp is another message");
+        assert_eq!(seen.check(1000, 939, &digest(b"b")), Verdict::Stale);
+        assert_eq!(seen.check(1000, 940, &digest(b"b")), Verdict::New);
+        assert_eq!(seen.check(1000, 1060, &digest(b"b")), Verdict::New);
+        assert_eq!(seen.check(1000, 1061, &digest(b"b")), Verdict::Future);
+    }
+
+    proptest! {
+        /// M-5: whatever the order, the bound and the clock (which does not run back), nothing is
+        /// new twice.
+        #[test]
+        fn nothing_is_new_twice(
+            steps in prop::collection::vec((0i64..20, -70i64..70, 0u8..40), 1..600),
+            capacity in 4usize..64,
+        ) {
+            let mut seen = seen(capacity);
+            let mut new = std::collections::HashSet::new();
+            let mut wall = 1_000_000;
+            for (pass, offset, name) in steps {
+                wall += pass;
+                let stamp = (wall + offset) / 8 * 8;
+                let full = seen.is_full(wall);
+                prop_assert!(full || seen.len() <= capacity);
+                if !full && seen.insert(wall, stamp, &digest(&[name])) == Verdict::New {
+                    prop_assert!(new.insert((stamp, name)), "{stamp} {name} twice");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_bound_the_window_narrows_and_then_readers_wait() {
+        let mut seen = seen(100);
+        for second in 1000..1010 {
+            for n in 0..40u32 {
+                if !seen.is_full(second) {
+                    seen.insert(second, second, &digest(&n.to_be_bytes()));
+                }
+            }
+        }
+        assert!(seen.len() <= 200);
+        assert!(seen.is_full(1009), "three seconds of 40 are over 100");
+        assert_eq!(seen.check(1009, 1003, &digest(b"late")), Verdict::Stale);
+        assert!(!seen.is_full(1020));
+    }
+}

@@ -1,0 +1,557 @@
+//! Owns one state machine and everything around it: links, timers, dials, and the way out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::inbox::{Inbox, Item};
+use super::queue::{LinkQueue, Pressure, TrafficCounters};
+use super::{reader, writer};
+use crate::config::Config;
+use crate::identity::NodeId;
+use crate::protocol::{
+    Address, CloseReason, Command, CommandError, DialId, Event, Input, LinkId, Node, Now, Origin, Outbox,
+    Output, Received, Token,
+};
+use crate::transport::tcp;
+use crate::wire::{DIGEST_LEN, Header};
+
+/// After an accept failed (mostly: no file descriptors left), the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A link that is being replaced stays readable this long for what is still under way on it.
+const LINGER: Duration = Duration::from_secs(2);
+/// How often a reader looks again whether ids of broadcasts can be remembered.
+const SEEN_PAUSE: Duration = Duration::from_millis(20);
+
+type Answer = oneshot::Sender<Result<NodeId, CommandError>>;
+/// A user's hook: sees a message first; `true` takes it.
+pub(crate) type Hook = Arc<dyn Fn(&Received) -> bool + Send + Sync>;
+
+struct LinkEntry {
+    queue: Arc<LinkQueue>,
+    reader: AbortHandle,
+}
+
+/// Everything behind the one lock.
+struct Core {
+    node: Node,
+    out: Outbox,
+    links: BTreeMap<LinkId, LinkEntry>,
+    answers: HashMap<Token, Answer>,
+    /// Reused for the items of one batch.
+    items: Vec<Item>,
+    /// When the driver will look at the timers again.
+    armed: Option<Duration>,
+}
+
+/// One running node.
+pub(crate) struct Runtime {
+    pub(crate) config: Config,
+    pub(crate) inbox: Inbox,
+    pub(crate) traffic: Arc<TrafficCounters>,
+    pressure: Arc<Pressure>,
+    core: Mutex<Core>,
+    hooks: Mutex<BTreeMap<u64, Hook>>,
+    hooked: AtomicUsize,
+    neighbours: AtomicUsize,
+    next_link: AtomicU64,
+    next_token: AtomicU64,
+    clock: Clock,
+    rearm: Notify,
+    closed: AtomicBool,
+    writers: AtomicUsize,
+    writer_ended: Notify,
+    tasks: Mutex<JoinSet<()>>,
+    handle: Handle,
+}
+
+/// What a node is started with.
+pub(crate) struct Started {
+    pub(crate) node: Node,
+    pub(crate) listener: Option<TcpListener>,
+}
+
+impl Runtime {
+    pub(crate) fn start(started: Started) -> Arc<Self> {
+        let config = started.node.config().clone();
+        let runtime = Arc::new(Self {
+            inbox: Inbox::new(config.inbox_messages, config.inbox_bytes),
+            traffic: Arc::default(),
+            pressure: Arc::default(),
+            core: Mutex::new(Core {
+                node: started.node,
+                out: Outbox::new(),
+                links: BTreeMap::new(),
+                answers: HashMap::new(),
+                items: Vec::new(),
+                armed: None,
+            }),
+            hooks: Mutex::default(),
+            hooked: AtomicUsize::new(0),
+            neighbours: AtomicUsize::new(0),
+            next_link: AtomicU64::new(1),
+            next_token: AtomicU64::new(1),
+            clock: Clock::new(),
+            rearm: Notify::new(),
+            closed: AtomicBool::new(false),
+            writers: AtomicUsize::new(0),
+            writer_ended: Notify::new(),
+            tasks: Mutex::default(),
+            handle: Handle::current(),
+            config,
+        });
+        runtime.spawn(keep_time(runtime.clone()));
+        if let Some(listener) = started.listener {
+            runtime.spawn(accept(runtime.clone(), listener));
+        }
+        runtime
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Looks at the state machine.
+    pub(crate) fn with_node<T>(&self, look: impl FnOnce(&Node) -> T) -> T {
+        look(&self.core().node)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(task, &self.handle)
+    }
+
+    /// Gives inputs to the state machine and does what it says. Returns whether what came of it
+    /// found something full, so that a reader should pause.
+    pub(crate) fn feed(self: &Arc<Self>, inputs: impl Iterator<Item = Input>) -> bool {
+        let mut guard = self.core();
+        let now = self.now();
+        let core = &mut *guard;
+        for input in inputs {
+            core.node.handle(now, input, &mut core.out);
+        }
+        let must_wait = core.node.must_wait(now);
+        self.settle(guard);
+        must_wait || self.pressure.relay.load(Ordering::Acquire) > 0 || self.inbox.is_full()
+    }
+
+    /// After the machine was fed: does what it says, and lets go of it.
+    fn settle(self: &Arc<Self>, mut guard: MutexGuard<'_, Core>) {
+        let core = &mut *guard;
+        self.carry_out(core);
+        self.neighbours.store(core.node.neighbour_count(), Ordering::Release);
+        if core.node.next_timer().is_some_and(|next| core.armed.is_none_or(|armed| next < armed)) {
+            core.armed = core.node.next_timer();
+            self.rearm.notify_one();
+        }
+        if core.items.is_empty() {
+            return;
+        }
+        if self.hooked.load(Ordering::Acquire) == 0 {
+            return self.inbox.push(core.items.drain(..).filter(is_ordinary));
+        }
+        let items = std::mem::take(&mut core.items);
+        // A hook may use the node.
+        drop(guard);
+        self.hand_up(items);
+    }
+
+    fn feed_one(self: &Arc<Self>, input: Input) {
+        self.feed(std::iter::once(input));
+    }
+
+    fn carry_out(self: &Arc<Self>, core: &mut Core) {
+        let Core { out, links, answers, items, .. } = core;
+        for output in out.outputs.drain(..) {
+            match output {
+                Output::Send { links: targets, class, body } => {
+                    let mut variants = None;
+                    for link in out.targets.get(targets).unwrap_or_default() {
+                        if let Some(entry) = links.get(link) {
+                            entry.queue.push(class, &body, &mut variants);
+                        }
+                    }
+                }
+                Output::Event(Event::Received(received)) => items.push(Item::Message(received)),
+                Output::Event(Event::Connected { peer, address, .. }) => {
+                    items.push(Item::Connected { peer, address });
+                }
+                Output::Event(Event::Disconnected { peer, reason }) => {
+                    items.push(Item::Disconnected { peer, reason });
+                }
+                Output::Event(Event::Redial { address, problem, pause }) => {
+                    items.push(Item::Redial { address, problem, pause });
+                }
+                Output::Event(Event::Done { token, result }) => {
+                    if let Some(answer) = answers.remove(&token) {
+                        // Nobody may be waiting any more.
+                        let _ = answer.send(result);
+                    }
+                }
+                Output::Dial { dial, address } => {
+                    self.spawn(dial_out(self.clone(), dial, address));
+                }
+                Output::Agree { link, read, write } => {
+                    if let Some(entry) = links.get(&link) {
+                        entry.queue.agree(read, write);
+                    }
+                }
+                Output::Close { link, reason: CloseReason::Duplicate } => {
+                    if let Some(entry) = links.get(&link) {
+                        entry.queue.close();
+                        self.spawn(give_up_later(self.clone(), link, CloseReason::Duplicate));
+                    }
+                }
+                Output::Close { link, .. } => {
+                    if let Some(entry) = links.remove(&link) {
+                        entry.queue.close();
+                        entry.reader.abort();
+                    }
+                }
+            }
+        }
+        out.clear();
+    }
+
+    /// Items for the program: hooks see theirs first, and codes that nobody hooked go no further.
+    fn hand_up(&self, items: Vec<Item>) {
+        let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let wanted = |item: &Item| match item {
+            Item::Message(received) => {
+                let taken = hooks.get(&received.code).is_some_and(|hook| hook(received));
+                !taken && is_ordinary(item)
+            }
+            _ => true,
+        };
+        self.inbox.push(items.into_iter().filter(wanted));
+    }
+
+    /// Waits until a reader may go on: relays it caused have room (or their links count as slow), the
+    /// program has made room (or its patience is used up), and ids can be remembered.
+    pub(super) async fn wait_for_room(self: &Arc<Self>, reader: &LinkQueue) {
+        while self.pressure.relay.load(Ordering::Acquire) > 0 {
+            let room = self.pressure.room.notified();
+            // Nothing this link brings is relayed back to it, so it does not wait for itself.
+            let held_up =
+                |entry: &LinkEntry| entry.queue.link != reader.link && entry.queue.holds_up_relays();
+            if !self.core().links.values().any(held_up) {
+                break;
+            }
+            room.await;
+        }
+        if self.inbox.is_full() {
+            self.inbox.wait_for_room(self.config.inbox_patience).await;
+        }
+        loop {
+            let wait = {
+                let mut core = self.core();
+                core.node.must_wait(self.now())
+            };
+            if !wait {
+                break;
+            }
+            sleep(SEEN_PAUSE).await;
+        }
+    }
+
+    /// Waits until every link has room for own messages.
+    pub(crate) async fn wait_for_own_room(&self) {
+        while self.pressure.own.load(Ordering::Acquire) > 0 {
+            let room = self.pressure.room.notified();
+            if self.pressure.own.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            room.await;
+        }
+    }
+
+    /// Whether every link has room for own messages.
+    pub(crate) fn has_own_room(&self) -> bool {
+        self.pressure.own.load(Ordering::Acquire) == 0
+    }
+
+    /// The peers whose links have no room for own messages.
+    pub(crate) fn full_peers(&self) -> Vec<NodeId> {
+        let core = self.core();
+        let full = core.links.values().filter(|entry| entry.queue.holds_up_own());
+        full.filter_map(|entry| core.node.peer_on(entry.queue.link).cloned()).collect()
+    }
+
+    /// Whether broadcasts can come on more than one way, so that known ones are worth looking for
+    /// before they are hashed.
+    pub(super) fn may_meet_duplicates(&self) -> bool {
+        self.neighbours.load(Ordering::Acquire) > 1
+    }
+
+    /// For each claim of a broadcast (digest and header), whether it is known.
+    pub(super) fn are_known<'a>(
+        &self,
+        claims: impl Iterator<Item = Option<(&'a [u8; DIGEST_LEN], Header)>>,
+        known: &mut Vec<bool>,
+    ) {
+        let core = self.core();
+        let now = self.now();
+        let judge =
+            |(digest, header): (&[u8; DIGEST_LEN], Header)| core.node.is_known(now, header.time, digest);
+        known.clear();
+        known.extend(claims.map(|claim| claim.is_some_and(judge)));
+    }
+
+    /// Sends an own broadcast; returns to how many links.
+    pub(crate) fn broadcast(self: &Arc<Self>, message: crate::wire::Message) -> usize {
+        let mut guard = self.core();
+        let now = self.now();
+        let core = &mut *guard;
+        core.node.handle(now, Input::Command(Command::Broadcast(message)), &mut core.out);
+        let links = core.out.targets.len();
+        self.carry_out(core);
+        links
+    }
+
+    /// Gives a command and waits for its answer. Dropping the future drops the answer only.
+    pub(crate) async fn command(
+        self: &Arc<Self>,
+        command: impl FnOnce(Token) -> Command,
+    ) -> Result<NodeId, CommandError> {
+        let token = Token(self.next_token.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        self.core().answers.insert(token, answer);
+        self.feed_one(Input::Command(command(token)));
+        answered.await.unwrap_or(Err(CommandError::Closed))
+    }
+
+    /// Gives a command whose answer nobody waits for.
+    pub(crate) fn command_unanswered(self: &Arc<Self>, command: impl FnOnce(Token) -> Command) {
+        let token = Token(self.next_token.fetch_add(1, Ordering::Relaxed));
+        self.feed_one(Input::Command(command(token)));
+    }
+
+    pub(crate) fn set_hook(&self, code: u64, hook: Hook) {
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        hooks.insert(code, hook);
+        self.hooked.store(hooks.len(), Ordering::Release);
+    }
+
+    /// A connection stands: starts its reader and writer and shakes hands.
+    fn link_up(self: &Arc<Self>, stream: TcpStream, origin: Origin) {
+        let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
+        let (read, write) = match tcp::split(stream) {
+            Ok(halves) => halves,
+            Err(error) => return self.dial_failed(origin, error.to_string()),
+        };
+        let queue = Arc::new(LinkQueue::new(
+            link,
+            self.config.own_queue,
+            self.config.relay_queue,
+            self.pressure.clone(),
+            self.traffic.clone(),
+        ));
+        {
+            // The reader may not hand in anything before the machine knows the link.
+            let mut guard = self.core();
+            let reader = self.spawn(reader::run(self.clone(), queue.clone(), read));
+            guard.links.insert(link, LinkEntry { queue: queue.clone(), reader });
+            let now = self.now();
+            let core = &mut *guard;
+            core.node.handle(now, Input::LinkUp { link, origin }, &mut core.out);
+            self.settle(guard);
+        }
+        self.writers.fetch_add(1, Ordering::AcqRel);
+        let (runtime, writer) = (self.clone(), writer::run(self.clone(), queue, write));
+        self.spawn(async move {
+            writer.await;
+            runtime.writers.fetch_sub(1, Ordering::AcqRel);
+            runtime.writer_ended.notify_waiters();
+        });
+    }
+
+    fn dial_failed(self: &Arc<Self>, origin: Origin, problem: String) {
+        if let Origin::Dialled(dial) = origin {
+            self.feed_one(Input::DialFailed { dial, problem });
+        }
+    }
+
+    /// A link's reader ended.
+    pub(super) fn link_down(self: &Arc<Self>, link: LinkId, reason: CloseReason) {
+        let entry = self.core().links.remove(&link);
+        if let Some(entry) = entry {
+            // What was accepted for it is written if the other side still reads.
+            match reason {
+                CloseReason::Remote => entry.queue.close(),
+                _ => entry.queue.kill(),
+            }
+        }
+        self.feed_one(Input::LinkDown { link, reason });
+    }
+
+    /// A link's writer failed. What has arrived is still read; the end of the stream says the rest,
+    /// and if it does not, time does.
+    pub(super) fn write_failed(self: &Arc<Self>, link: LinkId, reason: CloseReason) {
+        self.spawn(give_up_later(self.clone(), link, reason));
+    }
+
+    /// Tells the program that a peer takes nothing.
+    pub(super) fn slow_peer(&self, link: LinkId) {
+        TrafficCounters::add(&self.traffic.slow_peers, 1);
+        let peer = self.core().node.peer_on(link).cloned();
+        if let Some(peer) = peer {
+            self.inbox.push(std::iter::once(Item::SlowPeer { peer }));
+        }
+    }
+
+    /// Whether the node was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn lagged(&self) -> u64 {
+        self.inbox.lagged()
+    }
+
+    /// The one way out: says goodbye, writes what is queued within the deadline, stops everything.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        self.feed_one(Input::Command(Command::Close));
+        // Writers end when their queues are written; they are all that is waited for.
+        let written = async {
+            loop {
+                let ended = self.writer_ended.notified();
+                if self.writers.load(Ordering::Acquire) == 0 {
+                    break;
+                }
+                ended.await;
+            }
+        };
+        let _ = timeout(self.config.close_timeout, written).await;
+        self.abort();
+    }
+
+    /// Stops everything at once.
+    pub(crate) fn abort(&self) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.finish();
+    }
+
+    fn finish(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut core = self.core();
+        core.answers.clear();
+        for (_, entry) in std::mem::take(&mut core.links) {
+            entry.queue.kill();
+        }
+        drop(core);
+        self.inbox.close();
+    }
+}
+
+fn is_ordinary(item: &Item) -> bool {
+    match item {
+        Item::Message(received) => received.code < crate::wire::codes::code::FIRST_USER,
+        _ => true,
+    }
+}
+
+async fn give_up_later(runtime: Arc<Runtime>, link: LinkId, reason: CloseReason) {
+    sleep(LINGER).await;
+    let entry = runtime.core().links.remove(&link);
+    if let Some(entry) = entry {
+        entry.queue.kill();
+        entry.reader.abort();
+        runtime.feed_one(Input::LinkDown { link, reason });
+    }
+}
+
+async fn dial_out(runtime: Arc<Runtime>, dial: DialId, address: Address) {
+    match tcp::dial(&address, runtime.config.dial_timeout).await {
+        Ok(stream) => runtime.link_up(stream, Origin::Dialled(dial)),
+        Err(error) => runtime.feed_one(Input::DialFailed { dial, problem: error.to_string() }),
+    }
+}
+
+async fn accept(runtime: Arc<Runtime>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => runtime.link_up(stream, Origin::Accepted),
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Feeds the machine's timers.
+async fn keep_time(runtime: Arc<Runtime>) {
+    loop {
+        let next = {
+            let mut core = runtime.core();
+            core.armed = core.node.next_timer();
+            core.armed
+        };
+        match next {
+            None => runtime.rearm.notified().await,
+            Some(at) => {
+                tokio::select! {
+                    () = sleep_until(runtime.clock.at(at).into()) => runtime.feed_one(Input::Tick),
+                    () = runtime.rearm.notified() => {}
+                }
+            }
+        }
+    }
+}
+
+/// One reading of one clock gives both times.
+struct Clock {
+    start: Instant,
+    /// Milliseconds from `start` at 1970, signed as the system clock may say anything.
+    wall_at_start: std::sync::atomic::AtomicI64,
+    /// When the two were last compared, in milliseconds since `start`.
+    compared: AtomicU64,
+}
+
+/// How often the wall clock is asked anew, in milliseconds: it may be set while the node runs.
+const COMPARE_EVERY: u64 = 1000;
+
+impl Clock {
+    fn new() -> Self {
+        let clock = Self {
+            start: Instant::now(),
+            wall_at_start: std::sync::atomic::AtomicI64::new(0),
+            compared: AtomicU64::new(0),
+        };
+        clock.compare(Duration::ZERO);
+        clock
+    }
+
+    fn compare(&self, mono: Duration) {
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let wall = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        };
+        self.wall_at_start.store(wall - millis(mono), Ordering::Relaxed);
+        self.compared.store(u64::try_from(mono.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Now {
+        let mono = self.start.elapsed();
+        let millis = u64::try_from(mono.as_millis()).unwrap_or(u64::MAX);
+        if millis >= self.compared.load(Ordering::Relaxed).saturating_add(COMPARE_EVERY) {
+            self.compare(mono);
+        }
+        let wall = self.wall_at_start.load(Ordering::Relaxed).saturating_add_unsigned(millis);
+        Now { mono, wall: wall.div_euclid(1000) }
+    }
+
+    fn at(&self, mono: Duration) -> Instant {
+        self.start + mono
+    }
+}

@@ -1,0 +1,459 @@
+//! What waits to be written on one link: three classes, bounded, coalesced.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::protocol::{Class, LinkId};
+use crate::wire::compression::{self, Opportunist};
+use crate::wire::{LENGTH_LEN, Method, frame};
+
+/// Frames up to this size are copied into one buffer and written together; larger ones are written
+/// from where they are. Around here a copy and a separate slice cost the same.
+const COPY_UP_TO: usize = 2 << 10;
+/// A buffer of small frames is closed at this size.
+const SMALL_BUFFER: usize = 64 << 10;
+/// The most a writer takes at once. More would not make its writes cheaper, and would let control
+/// messages wait behind it.
+const TAKE_BYTES: usize = 256 << 10;
+/// Slices of one write; far below the system's bound of 1,024.
+const TAKE_PIECES: usize = 64;
+/// An empty buffer up to this size is kept for the next small frames.
+const SPARE_UP_TO: usize = 4 << 10;
+
+/// Traffic of one node over all its links. Relaxed counters, written by readers and writers.
+#[derive(Debug, Default)]
+pub(crate) struct TrafficCounters {
+    pub(crate) frames_in: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) frames_out: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+    pub(crate) relays_dropped: AtomicU64,
+    pub(crate) slow_peers: AtomicU64,
+    pub(crate) compression_tried: AtomicU64,
+    pub(crate) compression_kept: AtomicU64,
+    pub(crate) compression_skipped: AtomicU64,
+}
+
+impl TrafficCounters {
+    pub(crate) fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// How many links of a node are full, so that senders and readers need not ask each.
+#[derive(Debug, Default)]
+pub(crate) struct Pressure {
+    /// Links whose own messages have reached their bound.
+    pub(crate) own: AtomicUsize,
+    /// Links whose relayed messages have reached their bound and that are not yet known to be slow.
+    pub(crate) relay: AtomicUsize,
+    /// Told when one of the two falls.
+    pub(crate) room: tokio::sync::Notify,
+}
+
+/// A body on its way to links with compression: packed at most once per method, by whichever link's
+/// writer comes first.
+#[derive(Debug)]
+pub(crate) struct Variants {
+    body: Bytes,
+    packed: [OnceLock<Option<Bytes>>; Method::ALL.len()],
+}
+
+impl Variants {
+    fn new(body: Bytes) -> Self {
+        Self { body, packed: Default::default() }
+    }
+
+    /// The body compressed by `method`, or as it is where that is not smaller.
+    fn get(&self, method: Method) -> (Bytes, bool) {
+        let place = Method::ALL.iter().position(|known| *known == method);
+        let packed = place.and_then(|place| self.packed.get(place)).and_then(|place| {
+            place
+                .get_or_init(|| {
+                    // What begins like a compressed stream must not go as it is: the peer would
+                    // misread it (W-12).
+                    match compression::must_compress(&self.body, &[method]) {
+                        true => Some(method.compress(&self.body).into()),
+                        false => compression::compress_if_smaller(method, &self.body).map(Bytes::from),
+                    }
+                })
+                .clone()
+        });
+        match packed {
+            Some(packed) => (packed, true),
+            None => (self.body.clone(), false),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Segment {
+    /// Small frames, length fields included, one after the other.
+    Small { bytes: Vec<u8>, frames: usize },
+    /// The body of one frame.
+    Large(Bytes),
+    /// A body that may be worth compressing.
+    Pack(Arc<Variants>),
+}
+
+impl Segment {
+    fn len(&self) -> usize {
+        match self {
+            Self::Small { bytes, .. } => bytes.len(),
+            Self::Large(body) => LENGTH_LEN + body.len(),
+            Self::Pack(variants) => LENGTH_LEN + variants.body.len(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    segments: VecDeque<Segment>,
+    bytes: usize,
+    full: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: [Lane; 3],
+    writer: Option<Waker>,
+    /// Nothing more is taken in; the writer ends when all is written.
+    closing: bool,
+    /// The writer ends now.
+    dead: bool,
+    /// The link takes nothing; see `Config::slow_after`.
+    slow: bool,
+    spare: Vec<u8>,
+    write: Option<Method>,
+    opportunist: Opportunist,
+}
+
+/// What a writer takes to write at once.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    pub(crate) list: Vec<Piece>,
+    pub(crate) frames: u64,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Whole frames.
+    Frames(Vec<u8>),
+    /// A length field and a body.
+    Frame([u8; LENGTH_LEN], Bytes),
+    /// To be packed by [`LinkQueue::pack`] before writing.
+    Pack(Arc<Variants>),
+}
+
+#[derive(Debug)]
+pub(crate) struct LinkQueue {
+    pub(crate) link: LinkId,
+    state: Mutex<State>,
+    bounds: [usize; 3],
+    pressure: Arc<Pressure>,
+    traffic: Arc<TrafficCounters>,
+    /// Methods to try on frames that arrive; replaced when agreed anew.
+    read: Mutex<Option<Arc<[Method]>>>,
+}
+
+impl LinkQueue {
+    pub(crate) fn new(
+        link: LinkId,
+        own: usize,
+        relay: usize,
+        pressure: Arc<Pressure>,
+        traffic: Arc<TrafficCounters>,
+    ) -> Self {
+        // Control messages answer the peer's and are bounded by its own rate; the bound is for a
+        // peer that asks and never reads.
+        Self {
+            link,
+            state: Mutex::default(),
+            bounds: [own, own, relay],
+            pressure,
+            traffic,
+            read: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues one body. `variants` is shared between the links that get the same body.
+    /// Returns whether it was taken.
+    pub(crate) fn push(&self, class: Class, body: &Bytes, variants: &mut Option<Arc<Variants>>) -> bool {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if state.closing || state.dead {
+            return false;
+        }
+        let place = class as usize;
+        let (Some(lane), Some(bound)) = (state.lanes.get_mut(place), self.bounds.get(place)) else {
+            return false;
+        };
+        if lane.full && (class == Class::Control || (class == Class::Relay && state.slow)) {
+            if class == Class::Relay {
+                TrafficCounters::add(&self.traffic.relays_dropped, 1);
+            }
+            return false;
+        }
+        let before = lane.bytes;
+        let pack = state.write.is_some_and(|method| {
+            compression::must_compress(body, &[method]) || {
+                let worth = state.opportunist.worth_trying(body);
+                if !worth {
+                    TrafficCounters::add(&self.traffic.compression_skipped, 1);
+                }
+                worth
+            }
+        });
+        if pack {
+            let variants = variants.get_or_insert_with(|| Arc::new(Variants::new(body.clone())));
+            lane.segments.push_back(Segment::Pack(variants.clone()));
+            lane.bytes += LENGTH_LEN + body.len();
+        } else if body.len() <= COPY_UP_TO {
+            append_small(lane, &mut state.spare, body);
+        } else {
+            lane.segments.push_back(Segment::Large(body.clone()));
+            lane.bytes += LENGTH_LEN + body.len();
+        }
+        if lane.bytes >= *bound && before < *bound {
+            lane.full = true;
+            self.raise(class, state.slow);
+        }
+        if let Some(writer) = state.writer.take() {
+            writer.wake();
+        }
+        true
+    }
+
+    fn raise(&self, class: Class, slow: bool) {
+        match class {
+            Class::Own => self.pressure.own.fetch_add(1, Ordering::AcqRel),
+            Class::Relay if !slow => self.pressure.relay.fetch_add(1, Ordering::AcqRel),
+            _ => 0,
+        };
+    }
+
+    fn lower(&self, class: Class, slow: bool) {
+        match class {
+            Class::Own => self.pressure.own.fetch_sub(1, Ordering::AcqRel),
+            Class::Relay if !slow => self.pressure.relay.fetch_sub(1, Ordering::AcqRel),
+            _ => 0,
+        };
+        self.pressure.room.notify_waiters();
+    }
+
+    /// Takes what is to be written next, or waits for it; `None` when the writer should end.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, pieces: &mut Pieces) -> Poll<Option<()>> {
+        let mut state = self.lock();
+        if state.dead {
+            return Poll::Ready(None);
+        }
+        // A buffer that was written is used again, unless it is large and nothing waits.
+        for piece in pieces.list.drain(..) {
+            if let Piece::Frames(mut bytes) = piece {
+                bytes.clear();
+                if bytes.capacity() > state.spare.capacity() {
+                    state.spare = bytes;
+                }
+            }
+        }
+        (pieces.frames, pieces.bytes) = (0, 0);
+        for class in [Class::Control, Class::Own, Class::Relay] {
+            self.take_lane(class, &mut state, pieces);
+        }
+        if !pieces.list.is_empty() {
+            return Poll::Ready(Some(()));
+        }
+        if state.closing {
+            return Poll::Ready(None);
+        }
+        if state.spare.capacity() > SPARE_UP_TO {
+            state.spare = Vec::new();
+        }
+        let known = state.writer.as_ref().is_some_and(|writer| writer.will_wake(cx.waker()));
+        if !known {
+            state.writer = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn take_lane(&self, class: Class, state: &mut State, pieces: &mut Pieces) {
+        let slow = state.slow;
+        let place = class as usize;
+        let (Some(lane), Some(bound)) = (state.lanes.get_mut(place), self.bounds.get(place)) else {
+            return;
+        };
+        while pieces.bytes < TAKE_BYTES && pieces.list.len() < TAKE_PIECES {
+            let Some(segment) = lane.segments.pop_front() else { break };
+            lane.bytes -= segment.len();
+            pieces.bytes += segment.len();
+            match segment {
+                Segment::Small { bytes, frames } => {
+                    pieces.frames += frames as u64;
+                    pieces.list.push(Piece::Frames(bytes));
+                }
+                Segment::Large(body) => {
+                    pieces.frames += 1;
+                    let length = frame::length_field(body.len()).unwrap_or_default();
+                    pieces.list.push(Piece::Frame(length, body));
+                }
+                Segment::Pack(variants) => {
+                    pieces.frames += 1;
+                    pieces.list.push(Piece::Pack(variants));
+                }
+            }
+        }
+        if lane.full && lane.bytes <= bound / 2 {
+            lane.full = false;
+            self.lower(class, slow);
+        }
+    }
+
+    /// Packs what is to be packed among the pieces. May take a while for large bodies.
+    pub(crate) fn pack(&self, pieces: &mut Pieces) {
+        let method = self.lock().write;
+        let mut packed: Vec<Piece> = Vec::with_capacity(pieces.list.len());
+        pieces.bytes = 0;
+        for piece in pieces.list.drain(..) {
+            let piece = match piece {
+                Piece::Pack(variants) => {
+                    let (body, kept) = match method {
+                        Some(method) => variants.get(method),
+                        None => (variants.body.clone(), false),
+                    };
+                    TrafficCounters::add(&self.traffic.compression_tried, 1);
+                    TrafficCounters::add(&self.traffic.compression_kept, kept.into());
+                    self.lock().opportunist.outcome(kept);
+                    let length = frame::length_field(body.len()).unwrap_or_default();
+                    if let Some(Piece::Frames(bytes)) = packed.last_mut()
+                        && body.len() <= COPY_UP_TO
+                        && bytes.len() < SMALL_BUFFER
+                    {
+                        bytes.extend_from_slice(&length);
+                        bytes.extend_from_slice(&body);
+                        pieces.bytes += LENGTH_LEN + body.len();
+                        continue;
+                    }
+                    if body.len() <= COPY_UP_TO {
+                        Piece::Frames([&length[..], &body].concat())
+                    } else {
+                        Piece::Frame(length, body)
+                    }
+                }
+                other => other,
+            };
+            pieces.bytes += match &piece {
+                Piece::Frames(bytes) => bytes.len(),
+                Piece::Frame(length, body) => length.len() + body.len(),
+                Piece::Pack(_) => 0,
+            };
+            packed.push(piece);
+        }
+        pieces.list = packed;
+    }
+
+    /// The link takes nothing. Returns whether that is news.
+    pub(crate) fn mark_slow(&self) -> bool {
+        let mut state = self.lock();
+        if state.slow {
+            return false;
+        }
+        if state.lanes.get(Class::Relay as usize).is_some_and(|lane| lane.full) {
+            self.lower(Class::Relay, false);
+        }
+        state.slow = true;
+        true
+    }
+
+    /// The link takes something again.
+    pub(crate) fn mark_moving(&self) {
+        let mut state = self.lock();
+        if !state.slow {
+            return;
+        }
+        state.slow = false;
+        if state.lanes.get(Class::Relay as usize).is_some_and(|lane| lane.full) {
+            self.raise(Class::Relay, false);
+        }
+    }
+
+    /// Whether relayed messages of other links must wait for this one.
+    pub(crate) fn holds_up_relays(&self) -> bool {
+        let state = self.lock();
+        !state.slow && state.lanes.get(Class::Relay as usize).is_some_and(|lane| lane.full)
+    }
+
+    /// Whether own messages must wait for this link.
+    pub(crate) fn holds_up_own(&self) -> bool {
+        self.lock().lanes.get(Class::Own as usize).is_some_and(|lane| lane.full)
+    }
+
+    /// Nothing more is taken in; what is there is still written.
+    pub(crate) fn close(&self) {
+        self.end(false);
+    }
+
+    /// Nothing more is taken in or written.
+    pub(crate) fn kill(&self) {
+        self.end(true);
+    }
+
+    fn end(&self, now: bool) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let slow = state.slow;
+        state.closing = true;
+        state.dead |= now;
+        // Nobody waits for a link that is going.
+        for (class, lane) in [Class::Control, Class::Own, Class::Relay].iter().zip(&mut state.lanes) {
+            if std::mem::take(&mut lane.full) {
+                self.lower(*class, slow);
+            }
+            if now {
+                *lane = Lane::default();
+            }
+        }
+        if let Some(writer) = state.writer.take() {
+            writer.wake();
+        }
+        self.pressure.room.notify_waiters();
+    }
+
+    /// How frames are compressed from now on.
+    pub(crate) fn agree(&self, read: Vec<Method>, write: Option<Method>) {
+        self.lock().write = write;
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(read.into());
+    }
+
+    /// The methods to try on frames that arrive; `None` before the handshake.
+    pub(crate) fn agreed(&self) -> Option<Arc<[Method]>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn append_small(lane: &mut Lane, spare: &mut Vec<u8>, body: &Bytes) {
+    let length = frame::length_field(body.len()).unwrap_or_default();
+    let need = LENGTH_LEN + body.len();
+    lane.bytes += need;
+    if let Some(Segment::Small { bytes, frames }) = lane.segments.back_mut()
+        && bytes.len() + need <= SMALL_BUFFER
+    {
+        bytes.extend_from_slice(&length);
+        bytes.extend_from_slice(body);
+        *frames += 1;
+        return;
+    }
+    let mut bytes = std::mem::take(spare);
+    bytes.extend_from_slice(&length);
+    bytes.extend_from_slice(body);
+    lane.segments.push_back(Segment::Small { bytes, frames: 1 });
+}

@@ -1,0 +1,141 @@
+//! Reads one link: bytes to verified messages, in batches.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout_at;
+
+use super::node::Runtime;
+use super::queue::{LinkQueue, TrafficCounters};
+use crate::protocol::{CloseReason, Input};
+use crate::wire::codes::{code, kind};
+use crate::wire::{Decoder, Limits, Message, Method, open, unverified};
+
+/// Largest frame taken before the handshake: a stranger gets no more memory than this.
+const OPENING_FRAME: usize = 64 << 10;
+/// Frames handed on at once: enough to make the lock cheap, few enough to keep others waiting for a
+/// fraction of a millisecond only.
+const BATCH: usize = 256;
+
+/// Frames cut from what was read, ready for the state machine.
+#[derive(Default)]
+struct Batch {
+    messages: Vec<Message>,
+    known: Vec<bool>,
+    duplicates: u64,
+    refused: u64,
+    frames: u64,
+}
+
+/// Runs until the link ends; then the node is told why.
+pub(super) async fn run(runtime: Arc<Runtime>, queue: Arc<LinkQueue>, stream: impl AsyncRead + Unpin) {
+    let reason = read(&runtime, &queue, stream).await;
+    runtime.link_down(queue.link, reason);
+}
+
+async fn read(runtime: &Arc<Runtime>, queue: &LinkQueue, mut stream: impl AsyncRead + Unpin) -> CloseReason {
+    let mut decoder = Decoder::new(OPENING_FRAME.min(runtime.config.max_frame));
+    let mut batch = Batch::default();
+    let mut methods: Option<Arc<[Method]>> = None;
+    let mut begun: Option<Instant> = None;
+    loop {
+        let read = stream.read_buf(decoder.room());
+        let read = match begun {
+            None => read.await,
+            Some(begun) => match timeout_at((begun + runtime.config.frame_timeout).into(), read).await {
+                Ok(read) => read,
+                Err(_) => return CloseReason::SlowFrame,
+            },
+        };
+        match read {
+            Ok(0) => return decoder.finish().map_or_else(CloseReason::from, |()| CloseReason::Remote),
+            Ok(n) => {
+                decoder.filled(n);
+                TrafficCounters::add(&runtime.traffic.bytes_in, n as u64);
+            }
+            Err(error) => return CloseReason::Broken(error.to_string()),
+        }
+        let mut any = false;
+        loop {
+            let cut = cut(runtime, &mut decoder, methods.as_deref(), &mut batch);
+            if batch.frames == 0 && cut.is_ok() {
+                break;
+            }
+            any = true;
+            TrafficCounters::add(&runtime.traffic.frames_in, batch.frames);
+            hand_in(runtime, queue, &mut batch).await;
+            if let Err(reason) = cut {
+                return reason;
+            }
+            let agreed = queue.agreed();
+            if methods.is_none() && agreed.is_some() {
+                decoder.set_limit(runtime.config.max_frame);
+            }
+            methods = agreed;
+        }
+        begun = match (decoder.is_partial(), any) {
+            (false, _) => None,
+            (true, true) => Some(Instant::now()),
+            (true, false) => Some(begun.unwrap_or_else(Instant::now)),
+        };
+    }
+}
+
+/// Cuts up to a batch of frames out of what was read. What stands before a bad frame is still good.
+fn cut(
+    runtime: &Runtime,
+    decoder: &mut Decoder,
+    methods: Option<&[Method]>,
+    batch: &mut Batch,
+) -> Result<(), CloseReason> {
+    let most = if methods.is_some() { BATCH } else { 1 };
+    if runtime.may_meet_duplicates() {
+        let claims = decoder
+            .whole_frames()
+            .take(most)
+            .map(|frame| unverified(frame).filter(|(_, header)| header.kind == kind::BROADCAST));
+        runtime.are_known(claims, &mut batch.known);
+    }
+    let limits = Limits::default();
+    for at in 0..most {
+        let Some(frame) = decoder.peek()? else { break };
+        let len = frame.len();
+        batch.frames += 1;
+        if batch.known.get(at).copied().unwrap_or(false) {
+            batch.duplicates += 1;
+            decoder.skip(len);
+            continue;
+        }
+        let body = open(decoder.take(len), methods.unwrap_or_default(), runtime.config.max_frame)?;
+        match Message::read(body, &limits) {
+            Ok(message) => {
+                let changes_methods = matches!(message.header().kind, kind::RENEGOTIATE)
+                    || message.header().kind == kind::WHISPER && message.code() == Some(code::HANDSHAKE);
+                batch.messages.push(message);
+                if changes_methods {
+                    break;
+                }
+            }
+            Err(error) if error.is_malformed() => return Err(error.into()),
+            Err(_) => batch.refused += 1,
+        }
+    }
+    batch.known.clear();
+    Ok(())
+}
+
+/// Gives a batch to the state machine, and waits while what came of it finds no room.
+async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
+    let link = queue.link;
+    let duplicates = std::mem::take(&mut batch.duplicates);
+    let refused = std::mem::take(&mut batch.refused);
+    batch.frames = 0;
+    let inputs = (batch.messages.drain(..).map(|message| Input::Message { link, message }))
+        .chain((duplicates > 0).then_some(Input::Duplicates { link, count: duplicates }))
+        .chain((0..refused).map(|_| Input::Refused { link }));
+    let crowded = runtime.feed(inputs);
+    if crowded {
+        runtime.wait_for_room(queue).await;
+    }
+}

@@ -1,0 +1,92 @@
+//! Writes what waits on one link: many frames a write, as fast as the peer takes them.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::node::Runtime;
+use super::queue::{LinkQueue, Piece, Pieces, TrafficCounters};
+use crate::protocol::CloseReason;
+
+/// Bodies from this size on are compressed on a thread of their own, because it takes longer than
+/// other links should wait.
+const PACK_APART: usize = 64 << 10;
+/// After the last byte, the peer gets this long to take it before the link is dropped.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// Runs until the link is closed and everything queued is written, or it breaks.
+pub(super) async fn run(runtime: Arc<Runtime>, queue: Arc<LinkQueue>, mut stream: impl AsyncWrite + Unpin) {
+    let mut pieces = Pieces::default();
+    while poll_fn(|cx| queue.poll_take(cx, &mut pieces)).await.is_some() {
+        if pieces.list.iter().any(|piece| matches!(piece, Piece::Pack(_))) {
+            pieces = pack(&queue, pieces).await;
+        }
+        let written = write_all(&runtime, &queue, &mut stream, &pieces.list).await;
+        TrafficCounters::add(&runtime.traffic.frames_out, pieces.frames);
+        TrafficCounters::add(&runtime.traffic.bytes_out, pieces.bytes as u64);
+        if let Err(reason) = written {
+            queue.kill();
+            return runtime.write_failed(queue.link, reason);
+        }
+    }
+    let _ = timeout(SHUTDOWN, stream.shutdown()).await;
+}
+
+async fn pack(queue: &Arc<LinkQueue>, mut pieces: Pieces) -> Pieces {
+    if pieces.bytes < PACK_APART {
+        queue.pack(&mut pieces);
+        return pieces;
+    }
+    let queue = queue.clone();
+    let apart = tokio::task::spawn_blocking(move || {
+        queue.pack(&mut pieces);
+        pieces
+    });
+    apart.await.unwrap_or_default()
+}
+
+/// Writes all pieces. A peer that takes nothing for long is first reported, then given up.
+async fn write_all(
+    runtime: &Runtime,
+    queue: &LinkQueue,
+    stream: &mut (impl AsyncWrite + Unpin),
+    pieces: &[Piece],
+) -> Result<(), CloseReason> {
+    let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(pieces.len() * 2);
+    for piece in pieces {
+        match piece {
+            Piece::Frames(bytes) => slices.push(IoSlice::new(bytes)),
+            Piece::Frame(length, body) => slices.extend([IoSlice::new(length), IoSlice::new(body)]),
+            Piece::Pack(_) => {}
+        }
+    }
+    let mut rest = slices.as_mut_slice();
+    let config = &runtime.config;
+    while !rest.is_empty() {
+        let patience = [config.slow_after, config.stall_timeout.saturating_sub(config.slow_after)];
+        let mut written = None;
+        for (step, wait) in patience.into_iter().enumerate() {
+            if let Ok(result) = timeout(wait, stream.write_vectored(rest)).await {
+                written = Some(result);
+                break;
+            }
+            if step == 0 && queue.mark_slow() {
+                runtime.slow_peer(queue.link);
+            }
+        }
+        match written {
+            None => return Err(CloseReason::Stalled),
+            Some(Ok(0)) => return Err(CloseReason::Broken(io::ErrorKind::WriteZero.to_string())),
+            Some(Ok(n)) => {
+                queue.mark_moving();
+                IoSlice::advance_slices(&mut rest, n);
+            }
+            Some(Err(error)) => return Err(CloseReason::Broken(error.to_string())),
+        }
+    }
+    Ok(())
+}

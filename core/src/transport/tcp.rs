@@ -1,0 +1,61 @@
+//! Plain TCP.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+
+use crate::protocol::Address;
+
+/// Connections that wait to be accepted. More than that come back by themselves (SYN again).
+const BACKLOG: u32 = 1024;
+
+/// Opens a listening socket.
+pub(crate) async fn listen(address: &Address) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for candidate in lookup_host((address.host.as_str(), address.port)).await? {
+        match bind(candidate) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    // A restarted node gets its port back while old connections still fade out.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Connects, or gives up after `patience`.
+pub(crate) async fn dial(address: &Address, patience: Duration) -> io::Result<TcpStream> {
+    let connect = TcpStream::connect((address.host.as_str(), address.port));
+    tokio::time::timeout(patience, connect).await.unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")))
+    })
+}
+
+/// The two halves, set up for messages: written when given, not when a timer thinks so.
+pub(crate) fn split(stream: TcpStream) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+    stream.set_nodelay(true)?;
+    Ok(stream.into_split())
+}
+
+/// The address of this machine on its network, for a node that listens on all of them. Nothing is
+/// sent: connecting a UDP socket only asks the routing table, here about an address that is reserved
+/// for documentation (RFC 5737).
+pub(crate) fn lan_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}

@@ -1,0 +1,289 @@
+//! Messages: `msgpack([type, sender, time, *payload])` behind their digest (`spec/02-wire.md`, W-13
+//! to W-22).
+
+use bytes::Bytes;
+use rmp::Marker;
+
+use super::body;
+use super::frame::DIGEST_LEN;
+use super::value::{self, Limits, Pack, Payload, Value, ValueError};
+use crate::identity::MessageId;
+
+/// Which msgpack type carries a text: 0.7's implementations disagree, and some of them only find a
+/// node under the form in which they first saw its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// A msgpack str, as js2p and peernet send it.
+    Str,
+    /// A msgpack bin, as py2p sends it.
+    Bin,
+}
+
+/// Why bytes are not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// Not an array of at least three elements.
+    #[error("not a message: {0}")]
+    NotAMessage(&'static str),
+    /// The type, sender or time has a form that peernet does not take.
+    #[error("the message's {0}")]
+    Header(&'static str),
+    /// The payload does not read.
+    #[error("payload: {0}")]
+    Payload(#[from] ValueError),
+}
+
+impl MessageError {
+    /// Whether a 0.7 node fails on these bytes too. Such bytes end the link they came on; what only
+    /// peernet refuses is dropped, because an honest neighbour may have relayed it.
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::NotAMessage(_) => true,
+            Self::Header(_) => false,
+            Self::Payload(error) => error.is_malformed(),
+        }
+    }
+}
+
+/// Where the parts of a message stand in its body, and its small parts themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The type, element 0 ([`super::codes::kind`]).
+    pub kind: u64,
+    /// The form of the sender's id.
+    pub sender_form: Form,
+    /// Seconds since 1970 UTC, by the author's clock.
+    pub time: i64,
+    /// The number of payload elements.
+    pub count: usize,
+    sender_at: usize,
+    sender_len: usize,
+    payload_at: usize,
+}
+
+impl Header {
+    /// Reads the header of an uncompressed body (digest first), without touching the payload.
+    pub fn read(body: &[u8]) -> Result<Self, MessageError> {
+        let mut reader = Reader { bytes: body, at: DIGEST_LEN };
+        let elements = reader.array_len()?;
+        let count = elements.checked_sub(3).ok_or(MessageError::NotAMessage("fewer than three elements"))?;
+        let kind = u64::try_from(reader.integer("type is not an integer")?)
+            .map_err(|_| MessageError::Header("type is negative"))?;
+        let (sender_form, sender_len) = reader.text("sender is neither text nor bytes")?;
+        let sender_at = reader.at;
+        reader.skip(sender_len)?;
+        let time = i64::try_from(reader.integer("time is not an integer")?)
+            .map_err(|_| MessageError::Header("time is out of range"))?;
+        Ok(Self { kind, sender_form, time, count, sender_at, sender_len, payload_at: reader.at })
+    }
+}
+
+/// One message: its verified body, and where its parts are. The payload stays packed until asked for.
+///
+/// ```
+/// use peernet::wire::{Form, Limits, Message, Value};
+///
+/// let message = Message::pack(0, "6URV", Form::Str, 1_479_600_000, 0, &("hello", 5))?;
+/// assert_eq!(message.sender(), b"6URV");
+/// assert_eq!(message.values(&Limits::default())?, [Value::Int(0), "hello".into(), 5.into()]);
+/// # Ok::<(), peernet::wire::ValueError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    body: Bytes,
+    header: Header,
+}
+
+impl Message {
+    /// Packs a message whose payload is `code` followed by `payload`, and hashes it.
+    /// Fails when a value has no msgpack form ([`ValueError`] says which).
+    pub fn pack(
+        kind: u64,
+        sender: &str,
+        form: Form,
+        time: i64,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<Self, ValueError> {
+        Self::build(kind, sender.as_bytes(), form, time, payload.count() + 1, |out| {
+            code.pack(out)?;
+            payload.pack_all(out)
+        })
+    }
+
+    /// Packs a message with exactly this payload, codes included.
+    pub fn pack_raw(
+        kind: u64,
+        sender: &[u8],
+        form: Form,
+        time: i64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<Self, ValueError> {
+        Self::build(kind, sender, form, time, payload.count(), |out| payload.pack_all(out))
+    }
+
+    fn build(
+        kind: u64,
+        sender: &[u8],
+        form: Form,
+        time: i64,
+        count: usize,
+        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), ValueError>,
+    ) -> Result<Self, ValueError> {
+        // Enough for a small message in one allocation; larger ones grow.
+        let mut out = Vec::with_capacity(DIGEST_LEN + sender.len() + 128);
+        out.resize(DIGEST_LEN, 0);
+        let elements =
+            u32::try_from(count + 3).map_err(|_| ValueError::TooMany { at: 0, max: u32::MAX as usize })?;
+        // Writing into a Vec cannot fail.
+        let _ = rmp::encode::write_array_len(&mut out, elements);
+        kind.pack(&mut out)?;
+        match (form, std::str::from_utf8(sender)) {
+            (Form::Str, Ok(text)) => text.pack(&mut out)?,
+            _ => sender.pack(&mut out)?,
+        }
+        let sender_at = out.len() - sender.len();
+        time.pack(&mut out)?;
+        let payload_at = out.len();
+        payload(&mut out)?;
+        let digest = body::digest(out.get(DIGEST_LEN..).unwrap_or_default());
+        if let Some(place) = out.first_chunk_mut::<DIGEST_LEN>() {
+            *place = digest;
+        }
+        let header =
+            Header { kind, sender_form: form, time, count, sender_at, sender_len: sender.len(), payload_at };
+        Ok(Self { body: out.into(), header })
+    }
+
+    /// Reads a message from a body whose digest has been verified ([`super::open`]): the header, and
+    /// that the whole payload is well-formed and within `limits`.
+    pub fn read(body: Bytes, limits: &Limits) -> Result<Self, MessageError> {
+        let header = Header::read(&body)?;
+        let end = header.sender_at + header.sender_len;
+        let sender = body.get(header.sender_at..end).unwrap_or_default();
+        if header.sender_form == Form::Str && std::str::from_utf8(sender).is_err() {
+            return Err(ValueError::InvalidUtf8 { at: header.sender_at }.into());
+        }
+        let packed = body.get(header.payload_at..).unwrap_or_default();
+        value::validate(packed, header.count, limits)?;
+        Ok(Self { body, header })
+    }
+
+    /// The uncompressed body, digest first: the bytes that are relayed.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The id: the SHA-256 digest that the body carries.
+    pub fn id(&self) -> MessageId {
+        MessageId::from_digest(self.body.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// The author's node id as bytes, whatever the form.
+    pub fn sender(&self) -> &[u8] {
+        let start = self.header.sender_at;
+        self.body.get(start..start + self.header.sender_len).unwrap_or_default()
+    }
+
+    /// The packed payload elements, one after the other, without an array header.
+    pub fn packed(&self) -> &[u8] {
+        self.body.get(self.header.payload_at..).unwrap_or_default()
+    }
+
+    /// The first payload element if it is an integer: the code.
+    pub fn code(&self) -> Option<u64> {
+        let mut reader = Reader { bytes: &self.body, at: self.header.payload_at };
+        reader.integer("").ok().and_then(|code| u64::try_from(code).ok())
+    }
+
+    /// Where the second payload element begins: the user's part, behind the code.
+    pub fn after_code(&self) -> &[u8] {
+        let mut reader = Reader { bytes: &self.body, at: self.header.payload_at };
+        match reader.integer("") {
+            Ok(_) => self.body.get(reader.at..).unwrap_or_default(),
+            Err(_) => &[],
+        }
+    }
+
+    /// Unpacks the payload, code included.
+    pub fn values(&self, limits: &Limits) -> Result<Vec<Value>, ValueError> {
+        value::unpack(self.packed(), self.header.count, limits)
+    }
+}
+
+/// Reads the few msgpack forms a header has. By hand, because it runs for every frame, duplicates
+/// included, and must neither allocate nor copy.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+const SHORT: MessageError = MessageError::NotAMessage("it ends inside its header");
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
+        let taken = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).ok_or(SHORT)?;
+        self.at += N;
+        Ok(*taken)
+    }
+
+    fn skip(&mut self, n: usize) -> Result<(), MessageError> {
+        self.at = self.at.checked_add(n).filter(|at| *at <= self.bytes.len()).ok_or(SHORT)?;
+        Ok(())
+    }
+
+    fn marker(&mut self) -> Result<Marker, MessageError> {
+        self.take::<1>().map(|[byte]| Marker::from_u8(byte))
+    }
+
+    fn sized<const N: usize>(&mut self) -> Result<usize, MessageError> {
+        let bytes = self.take::<N>()?;
+        let wide = bytes.iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        usize::try_from(wide).map_err(|_| SHORT)
+    }
+
+    fn array_len(&mut self) -> Result<usize, MessageError> {
+        match self.marker()? {
+            Marker::FixArray(n) => Ok(n.into()),
+            Marker::Array16 => self.sized::<2>(),
+            Marker::Array32 => self.sized::<4>(),
+            _ => Err(MessageError::NotAMessage("not an array")),
+        }
+    }
+
+    fn integer(&mut self, otherwise: &'static str) -> Result<i128, MessageError> {
+        Ok(match self.marker()? {
+            Marker::FixPos(n) => n.into(),
+            Marker::FixNeg(n) => n.into(),
+            Marker::U8 => u8::from_be_bytes(self.take()?).into(),
+            Marker::U16 => u16::from_be_bytes(self.take()?).into(),
+            Marker::U32 => u32::from_be_bytes(self.take()?).into(),
+            Marker::U64 => u64::from_be_bytes(self.take()?).into(),
+            Marker::I8 => i8::from_be_bytes(self.take()?).into(),
+            Marker::I16 => i16::from_be_bytes(self.take()?).into(),
+            Marker::I32 => i32::from_be_bytes(self.take()?).into(),
+            Marker::I64 => i64::from_be_bytes(self.take()?).into(),
+            Marker::Reserved => return Err(MessageError::NotAMessage("the reserved byte 0xc1")),
+            _ => return Err(MessageError::Header(otherwise)),
+        })
+    }
+
+    fn text(&mut self, otherwise: &'static str) -> Result<(Form, usize), MessageError> {
+        Ok(match self.marker()? {
+            Marker::FixStr(n) => (Form::Str, n.into()),
+            Marker::Str8 => (Form::Str, self.sized::<1>()?),
+            Marker::Str16 => (Form::Str, self.sized::<2>()?),
+            Marker::Str32 => (Form::Str, self.sized::<4>()?),
+            Marker::Bin8 => (Form::Bin, self.sized::<1>()?),
+            Marker::Bin16 => (Form::Bin, self.sized::<2>()?),
+            Marker::Bin32 => (Form::Bin, self.sized::<4>()?),
+            _ => return Err(MessageError::Header(otherwise)),
+        })
+    }
+}
