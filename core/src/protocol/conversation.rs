@@ -25,6 +25,8 @@ const MAX_READ: usize = 1000;
 const PEERS_PAUSE: Duration = Duration::from_secs(1);
 /// js2p forgets a peer when one of two connections to it closes; by then it has noticed.
 const GREET_PAUSE: Duration = Duration::from_millis(300);
+/// How long a py2p has to show that it reads the link that is left of two.
+const DOUBT_PAUSE: Duration = Duration::from_secs(2);
 
 impl Node {
     pub(super) fn send_handshake(&mut self, now: Now, link: LinkId, out: &mut Outbox) {
@@ -38,13 +40,25 @@ impl Node {
     pub(super) fn on_first_message(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
         let read = Handshake::read(message, &self.identity.protocol)
             .and_then(|handshake| self.admit(from, &handshake).map(|()| handshake));
-        let handshake = match read {
-            Ok(handshake) => handshake,
-            Err(reason) => return self.close_link(now, from, reason, out),
-        };
-        match self.link_to(&handshake.id) {
-            None => self.welcome(now, from, handshake, out),
-            Some(older) => self.resolve_double(now, older, from, handshake, out),
+        match read {
+            Ok(handshake) => match self.link_to(&handshake.id) {
+                None => self.welcome(now, from, handshake, out),
+                Some(older) => self.resolve_double(now, older, from, handshake, out),
+            },
+            Err(reason) => {
+                // So that the other side knows why.
+                if matches!(reason, CloseReason::WrongSubnet | CloseReason::Itself) {
+                    self.answer_handshake(now, from, out);
+                }
+                self.close_link(now, from, reason, out);
+            }
+        }
+    }
+
+    /// Our handshake on a link that the other side dialled; on our own it went first.
+    fn answer_handshake(&mut self, now: Now, link: LinkId, out: &mut Outbox) {
+        if self.links.get(&link).is_some_and(|link| !link.is_outgoing()) {
+            self.send_handshake(now, link, out);
         }
     }
 
@@ -79,6 +93,7 @@ impl Node {
     /// Enters the peer and says what follows a handshake.
     fn settle(&mut self, now: Now, link: LinkId, handshake: Handshake, out: &mut Outbox) {
         let (dialect, methods) = (handshake.dialect, handshake.methods.clone());
+        self.answer_handshake(now, link, out);
         self.enter(link, handshake);
         self.agree(link, &methods, out);
         self.send_peers(now, link, out);
@@ -108,10 +123,16 @@ impl Node {
         if keep_newer {
             self.settle(now, newer, handshake, out);
             self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(newer));
-        } else if let Some(link) = self.links.get_mut(&newer) {
+        } else {
+            // A 0.7 peer that never gets a handshake on a link never takes it for the one it has.
+            if dialect == Dialect::Peernet {
+                self.answer_handshake(now, newer, out);
+            }
             // It stays readable until the other side has closed it, so that nothing is lost.
             let Handshake { id, address, methods, dialect } = handshake;
-            link.peer = Some(super::link::Peer { id, address, dialect, methods: methods.clone() });
+            if let Some(link) = self.links.get_mut(&newer) {
+                link.peer = Some(super::link::Peer { id, address, dialect, methods: methods.clone() });
+            }
             self.agree(newer, &methods, out);
         }
         out.close(closed, CloseReason::Duplicate);
@@ -128,10 +149,23 @@ impl Node {
                 _ => {}
             }
         }
-        if dialect == Dialect::Js2p {
-            self.set_timer(now.mono + GREET_PAUSE, Timer::Greet(kept));
+        match dialect {
+            Dialect::Js2p => self.set_timer(now.mono + GREET_PAUSE, Timer::Greet(kept)),
+            Dialect::Py2p => self.doubt(now, kept, out),
+            Dialect::Peernet => {}
         }
         self.flush_lookup(&peer, kept, out);
+    }
+
+    /// py2p may have lost both of two links, and then does not read the one that still stands: it is
+    /// asked for a sign of life at once.
+    fn doubt(&mut self, now: Now, id: LinkId, out: &mut Outbox) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.probed = true;
+            link.heard = now.mono.saturating_sub(self.config.keep_alive);
+            self.request_peers(now, id, out);
+            self.set_timer(now.mono + DOUBT_PAUSE, Timer::Alive(id));
+        }
     }
 
     /// A handshake on a link that has had one: its methods count, nothing else may change.
@@ -244,7 +278,7 @@ impl Node {
             return self.set_timer(due, Timer::Alive(id));
         }
         if link.probed {
-            return self.close_link(now, id, CloseReason::Silent, out);
+            return self.give_up_silent(now, id, out);
         }
         link.probed = true;
         match link.peer.as_ref().map(|peer| peer.dialect) {
@@ -253,6 +287,16 @@ impl Node {
             _ => self.request_peers(now, id, out),
         }
         self.set_timer(now.mono + keep_alive, Timer::Alive(id));
+    }
+
+    /// Closes a link from which nothing comes, and tries the peer's address once if nobody else will.
+    fn give_up_silent(&mut self, now: Now, id: LinkId, out: &mut Outbox) {
+        let Some(link) = self.links.get(&id) else { return };
+        let address = link.peer.as_ref().and_then(|peer| peer.address.clone());
+        if let Some(address) = address.filter(|_| !link.is_outgoing()) {
+            self.dialler.learn(address, None, self.config.max_known);
+        }
+        self.close_link(now, id, CloseReason::Silent, out);
     }
 
     /// The peer changes its methods, or wants the last message again. We never ask for either: of

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::address::Address;
+use super::address::{Address, Target};
 use super::dialler::{Dialler, Next, Purpose, State};
 use super::handshake::{Dialect, Handshake};
 use super::link::{Link, Peer, Sent};
@@ -302,6 +302,10 @@ impl Node {
                     return out.event(Event::Done { token, result: Err(CommandError::Closed) });
                 }
                 let address = target.address.clone();
+                if let Some(neighbour) = self.neighbour_at(&target) {
+                    let dial = self.dialler.add(target, Purpose::User { persist: true }, Some(token));
+                    return self.already_linked(dial, neighbour, out);
+                }
                 let dial = self.dialler.add(target, Purpose::User { persist }, Some(token));
                 out.outputs.push(Output::Dial { dial, address });
             }
@@ -318,6 +322,21 @@ impl Node {
                 out.event(Event::Done { token, result });
             }
             Command::Close => self.on_close(now, out),
+        }
+    }
+
+    /// The neighbour that a target means, if there is one already.
+    fn neighbour_at(&self, target: &Target) -> Option<NodeId> {
+        let mut peers = self.table.values().filter_map(|link| self.links.get(link)?.peer.as_ref());
+        let found = peers.find(|peer| peer.address.as_ref() == Some(&target.address))?;
+        target.id.as_ref().is_none_or(|id| *id == found.id).then(|| found.id.clone())
+    }
+
+    /// A command asks for a link that stands: it is kept up from now on.
+    fn already_linked(&mut self, dial: DialId, peer: NodeId, out: &mut Outbox) {
+        self.dial_stands(dial, &peer, out);
+        if let Some(entry) = self.dialler.get_mut(dial) {
+            entry.state = State::Satisfied(peer);
         }
     }
 
@@ -373,7 +392,11 @@ impl Node {
         }
         self.links.insert(id, Link::new(id, origin, now.mono));
         self.set_timer(now.mono + self.config.handshake_timeout, Timer::Handshake(id));
-        self.send_handshake(now, id, out);
+        // Whoever dialled speaks first: a stranger learns nothing before it has said who it is, and a
+        // second link can be refused before a 0.7 peer takes it for the only one.
+        if matches!(origin, Origin::Dialled(_)) {
+            self.send_handshake(now, id, out);
+        }
     }
 
     /// Strangers that connect and say nothing must not keep others out: the oldest goes.

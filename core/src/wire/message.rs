@@ -23,6 +23,9 @@ pub enum Form {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
+    /// No msgpack at all.
+    #[error("not msgpack: {0}")]
+    Unreadable(&'static str),
     /// Not an array of at least three elements.
     #[error("not a message: {0}")]
     NotAMessage(&'static str),
@@ -35,12 +38,12 @@ pub enum MessageError {
 }
 
 impl MessageError {
-    /// Whether a 0.7 node fails on these bytes too. Such bytes end the link they came on; what only
-    /// peernet refuses is dropped, because an honest neighbour may have relayed it.
+    /// Whether py2p and js2p both hang up on these bytes. Such bytes end the link they came on; what
+    /// one of them lets pass is dropped, because an honest neighbour may have relayed it.
     pub fn is_malformed(&self) -> bool {
         match self {
-            Self::NotAMessage(_) => true,
-            Self::Header(_) => false,
+            Self::Unreadable(_) => true,
+            Self::NotAMessage(_) | Self::Header(_) => false,
             Self::Payload(error) => error.is_malformed(),
         }
     }
@@ -224,7 +227,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-const SHORT: MessageError = MessageError::NotAMessage("it ends inside its header");
+const SHORT: MessageError = MessageError::Unreadable("it ends inside its header");
 
 impl Reader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
@@ -269,7 +272,7 @@ impl Reader<'_> {
             Marker::I16 => i16::from_be_bytes(self.take()?).into(),
             Marker::I32 => i32::from_be_bytes(self.take()?).into(),
             Marker::I64 => i64::from_be_bytes(self.take()?).into(),
-            Marker::Reserved => return Err(MessageError::NotAMessage("the reserved byte 0xc1")),
+            Marker::Reserved => return Err(MessageError::Unreadable("the reserved byte 0xc1")),
             _ => return Err(MessageError::Header(otherwise)),
         })
     }

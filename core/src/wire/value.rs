@@ -623,7 +623,7 @@ impl Default for Limits {
 ///
 /// let limits = Limits::default();
 /// assert_eq!(unpack(b"\x92\x01\xc0", 1, &limits)?, [Value::Array(vec![Value::Int(1), Value::Nil])]);
-/// assert!(unpack(b"\x01\x02", 1, &limits).is_err_and(|e| e.is_malformed()));
+/// assert!(unpack(b"\xcd\x02", 1, &limits).is_err_and(|e| e.is_malformed()));
 /// # Ok::<(), peernet::wire::ValueError>(())
 /// ```
 pub fn unpack(bytes: &[u8], count: usize, limits: &Limits) -> Result<Vec<Value>, ValueError> {
@@ -998,14 +998,12 @@ pub enum ValueError {
 }
 
 impl ValueError {
-    /// Whether the bytes are no msgpack that any peer could read, rather than beyond our own,
-    /// stricter limits (extensions, depth, number). False for errors of writing.
+    /// Whether the bytes are no msgpack that any peer could read, rather than something that py2p or
+    /// js2p lets pass (bytes behind the end, bad UTF-8) or that only our own limits refuse
+    /// (extensions, depth, number). False for errors of writing.
     #[must_use]
     pub fn is_malformed(&self) -> bool {
-        matches!(
-            self,
-            Self::Truncated { .. } | Self::Trailing { .. } | Self::Reserved { .. } | Self::InvalidUtf8 { .. }
-        )
+        matches!(self, Self::Truncated { .. } | Self::Reserved { .. })
     }
 
     /// The same error seen from the container that holds its place as `part`.
@@ -1139,7 +1137,6 @@ mod tests {
                 _ => continue,
             };
             assert!(expected, "{}: {error:?}", case["name"]);
-            assert!(error.unwrap().is_malformed());
             seen += 1;
         }
         assert_eq!(seen, 5);
@@ -1276,7 +1273,7 @@ mod tests {
             (b"\x01\x02\x03\x04\x05\x06\x07\x08\x09", 9, TooMany { at: 0, max: 8 }),
         ] {
             assert_eq!(read(bytes, count, &limits), Err(error.clone()), "{bytes:02x?}");
-            let malformed = !matches!(error, Ext { .. } | TooDeep { .. } | TooMany { .. });
+            let malformed = matches!(error, Truncated { .. } | Reserved { .. });
             assert_eq!(error.is_malformed(), malformed);
         }
         assert!(read(b"\x97\x01\x02\x03\x04\x05\x06\x07", 1, &limits).is_ok());
