@@ -504,6 +504,11 @@ impl Message {
         values
     }
 
+    /// The payload's only element, if there is just one and it is text or bytes; copies nothing.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.received.message.only_bytes()
+    }
+
     /// The payload as it is packed: msgpack values, one after the other.
     pub fn packed(&self) -> &[u8] {
         self.received.message.after_code()
@@ -716,6 +721,9 @@ impl Runtime {
         let id = message.id();
         if !self.has_own_room() {
             self.wait_for_own_room().await;
+        }
+        if self.whisper_to_neighbour(&to, &message) {
+            return Ok(SendReport { id, links: 1 });
         }
         self.command(|token| Command::Whisper { token, to, message }).await?;
         Ok(SendReport { id, links: 1 })

@@ -320,6 +320,25 @@ impl Runtime {
         links
     }
 
+    /// Sends a whisper at once if its addressee is a neighbour, as it mostly is.
+    pub(crate) fn whisper_to_neighbour(
+        self: &Arc<Self>,
+        to: &NodeId,
+        message: &crate::wire::Message,
+    ) -> bool {
+        let mut guard = self.core();
+        if guard.node.link_to(to).is_none() {
+            return false;
+        }
+        let now = self.now();
+        let core = &mut *guard;
+        // The answer is known, so nobody waits for it.
+        let command = Command::Whisper { token: Token(0), to: to.clone(), message: message.clone() };
+        core.node.handle(now, Input::Command(command), &mut core.out);
+        self.settle(guard);
+        true
+    }
+
     /// Gives a command and waits for its answer. Dropping the future drops the answer only.
     pub(crate) async fn command(
         self: &Arc<Self>,

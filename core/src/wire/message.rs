@@ -214,6 +214,16 @@ impl Message {
         }
     }
 
+    /// The bytes of the one payload element behind the code, if there is just one and it is text or
+    /// bytes. Copies nothing.
+    pub fn only_bytes(&self) -> Option<&[u8]> {
+        let mut reader = Reader { bytes: &self.body, at: self.header.payload_at };
+        reader.integer("").ok()?;
+        let (_, len) = reader.text("").ok()?;
+        let only = reader.at + len == self.body.len();
+        self.body.get(reader.at..).filter(|_| only)
+    }
+
     /// Unpacks the payload, code included.
     pub fn values(&self, limits: &Limits) -> Result<Vec<Value>, ValueError> {
         value::unpack(self.packed(), self.header.count, limits)
