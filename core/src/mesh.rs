@@ -13,7 +13,7 @@ use futures_core::Stream;
 use crate::config::Config;
 use crate::error::Error;
 use crate::identity::{MessageId, NodeId, ProtocolId, random_salt};
-use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Received, Target};
+use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Now, Received, Target};
 use crate::runtime::{Item, Runtime, Started};
 use crate::transport::tcp;
 use crate::wire::codes::{code, kind};
@@ -268,11 +268,11 @@ impl Mesh {
     /// As [`Mesh::broadcast`], but fails with [`Error::Full`] instead of waiting; then nothing was
     /// sent to anyone.
     pub fn try_broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
-        let message = self.pack(kind::BROADCAST, code::BROADCAST, payload)?;
+        let (now, message) = self.pack(kind::BROADCAST, code::BROADCAST, payload)?;
         if !self.runtime.0.has_own_room() {
             return Err(Error::Full { peers: self.runtime.0.full_peers() });
         }
-        self.send_packed(message)
+        self.send_packed(now, message)
     }
 
     /// Broadcasts under a code of the user's own, 0x31 or more: only nodes with a hook for it
@@ -290,27 +290,27 @@ impl Mesh {
         code: u64,
         payload: &(impl Payload + ?Sized),
     ) -> Result<SendReport, Error> {
-        let message = self.pack(kind::BROADCAST, code, payload)?;
+        let (now, message) = self.pack(kind::BROADCAST, code, payload)?;
         let runtime = &self.runtime.0;
         if !runtime.has_own_room() {
             runtime.wait_for_own_room().await;
         }
-        self.send_packed(message)
+        self.send_packed(now, message)
     }
 
-    fn send_packed(&self, message: crate::wire::Message) -> Result<SendReport, Error> {
+    fn send_packed(&self, now: Now, message: crate::wire::Message) -> Result<SendReport, Error> {
         if self.runtime.0.is_closed() {
             return Err(Error::Closed);
         }
         let id = message.id();
-        let links = self.runtime.0.broadcast(message);
+        let links = self.runtime.0.broadcast(now, message);
         Ok(SendReport { id, links })
     }
 
     /// Sends to one node. If it is no neighbour, the subnet is asked for its address, and it is
     /// dialled; [`Error::Unreachable`] after `Config::lookup_timeout`.
     pub async fn send(&self, peer: &NodeId, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
-        let message = self.pack(kind::WHISPER, code::WHISPER, payload)?;
+        let (_, message) = self.pack(kind::WHISPER, code::WHISPER, payload)?;
         self.runtime.0.whisper(peer.clone(), message).await
     }
 
@@ -321,7 +321,7 @@ impl Mesh {
         code: u64,
         payload: &(impl Payload + ?Sized),
     ) -> Result<SendReport, Error> {
-        let message = self.pack(kind::WHISPER, user_code(code)?, payload)?;
+        let (_, message) = self.pack(kind::WHISPER, user_code(code)?, payload)?;
         self.runtime.0.whisper(peer.clone(), message).await
     }
 
@@ -330,7 +330,7 @@ impl Mesh {
         kind: u64,
         code: u64,
         payload: &(impl Payload + ?Sized),
-    ) -> Result<crate::wire::Message, Error> {
+    ) -> Result<(Now, crate::wire::Message), Error> {
         self.runtime.0.pack(&self.identity.id, kind, code, payload)
     }
 
@@ -516,7 +516,7 @@ impl Message {
 
     /// Answers the author alone, wherever it is in the subnet. As [`Mesh::send`].
     pub async fn reply(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
-        let message = self.runtime.pack(&self.own, kind::WHISPER, code::WHISPER, payload)?;
+        let (_, message) = self.runtime.pack(&self.own, kind::WHISPER, code::WHISPER, payload)?;
         self.runtime.whisper(self.received.sender.clone(), message).await
     }
 }
@@ -703,14 +703,14 @@ impl Runtime {
         kind: u64,
         code: u64,
         payload: &(impl Payload + ?Sized),
-    ) -> Result<crate::wire::Message, Error> {
-        let time = self.now().wall;
-        let message = crate::wire::Message::pack(kind, sender.as_str(), Form::Str, time, code, payload)?;
+    ) -> Result<(Now, crate::wire::Message), Error> {
+        let now = self.now();
+        let message = crate::wire::Message::pack(kind, sender.as_str(), Form::Str, now.wall, code, payload)?;
         let (size, limit) = (message.body().len(), self.config.max_frame);
         if size > limit {
             return Err(Error::TooLarge { size, limit });
         }
-        Ok(message)
+        Ok((now, message))
     }
 
     async fn whisper(

@@ -61,6 +61,11 @@ impl Link {
         }
     }
 
+    /// Whether its peer speaks 0.7 only, and might ask for the last message again.
+    pub(super) fn may_ask_again(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.dialect != Dialect::Peernet)
+    }
+
     /// Whether we dialled it.
     pub(super) fn is_outgoing(&self) -> bool {
         self.dial.is_some()

@@ -116,6 +116,8 @@ pub struct Node {
     /// Order of everything sent, and the last broadcast sent, for peers that ask for it again.
     pub(super) sent: u64,
     pub(super) last_flood: Option<Sent>,
+    /// Neighbours that speak 0.7 only.
+    legacy_peers: usize,
     closed: bool,
 }
 
@@ -138,6 +140,7 @@ impl Node {
             counters: Counters::default(),
             sent: 0,
             last_flood: None,
+            legacy_peers: 0,
             closed: false,
         }
     }
@@ -192,10 +195,16 @@ impl Node {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Whether a broadcast is known already, by what its frame claims, so that a copy need not be
-    /// verified: whoever lies about it only gets its own frame dropped.
-    pub fn is_known(&self, now: Now, stamp: i64, digest: &[u8; DIGEST_LEN]) -> bool {
-        self.seen.check(now.wall, stamp, digest) == Verdict::Known
+    /// For each stamp and digest that a frame claims, whether it is a broadcast that is known
+    /// already, so that a copy need not be verified: whoever lies about it only gets its own frame
+    /// dropped. Asking for many at once lets the waits for memory overlap, for these questions and
+    /// for remembering the new ones afterwards.
+    pub fn are_known(&self, now: Now, claims: &[(i64, [u8; DIGEST_LEN])], known: &mut Vec<bool>) {
+        let is_known = |(stamp, digest): &(i64, [u8; DIGEST_LEN])| {
+            self.seen.check(now.wall, *stamp, digest) == Verdict::Known
+        };
+        known.clear();
+        known.extend(claims.iter().map(is_known));
     }
 
     /// Whether readers should wait before they hand in more broadcasts: the memory for their ids is
@@ -470,6 +479,7 @@ impl Node {
             None => self.counters.handshakes_failed += 1,
             Some(peer) if self.table.get(&peer.id) == Some(&id) => {
                 self.table.remove(&peer.id);
+                self.count_legacy();
                 let (peer, reason) = (peer.id.clone(), reason.clone());
                 for dial in self.dialler.satisfied_by(&peer) {
                     self.dial_ended(now, dial, &reason.to_string(), None, out);
@@ -491,12 +501,19 @@ impl Node {
         self.timers.insert((at, timer));
     }
 
-    /// Enters a peer whose handshake is done; `false` if its link was closed instead.
+    /// Only 0.7 peers ask for the last message again, and it is kept only where there are any.
+    fn count_legacy(&mut self) {
+        let links = self.table.values().filter_map(|link| self.links.get(link));
+        self.legacy_peers = links.filter(|link| link.may_ask_again()).count();
+    }
+
+    /// Enters a peer whose handshake is done.
     pub(super) fn enter(&mut self, link: LinkId, handshake: Handshake) {
         let Handshake { id, address, methods, dialect } = handshake;
         if let Some(entry) = self.links.get_mut(&link) {
             entry.peer = Some(Peer { id: id.clone(), address, dialect, methods });
             self.table.insert(id, link);
+            self.count_legacy();
         }
     }
 
@@ -531,8 +548,8 @@ impl Node {
     pub(super) fn send_body(&mut self, link: LinkId, class: Class, body: Bytes, out: &mut Outbox) {
         self.sent += 1;
         if let Some(link) = self.links.get_mut(&link) {
-            link.last_sent =
-                (body.len() <= MAX_RESEND).then(|| Sent { order: self.sent, body: body.clone() });
+            let keep = link.may_ask_again() && body.len() <= MAX_RESEND;
+            link.last_sent = keep.then(|| Sent { order: self.sent, body: body.clone() });
             out.send(link.id, class, body);
         }
     }
@@ -546,7 +563,8 @@ impl Node {
         out: &mut Outbox,
     ) -> usize {
         self.sent += 1;
-        self.last_flood = (body.len() <= MAX_RESEND).then(|| Sent { order: self.sent, body: body.clone() });
+        let keep = self.legacy_peers > 0 && body.len() <= MAX_RESEND;
+        self.last_flood = keep.then(|| Sent { order: self.sent, body: body.clone() });
         let links = self
             .table
             .iter()

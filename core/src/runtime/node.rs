@@ -21,7 +21,7 @@ use crate::protocol::{
     Output, Received, Token,
 };
 use crate::transport::tcp;
-use crate::wire::{DIGEST_LEN, Header};
+use crate::wire::DIGEST_LEN;
 
 /// After an accept failed (mostly: no file descriptors left), the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -60,7 +60,6 @@ pub(crate) struct Runtime {
     core: Mutex<Core>,
     hooks: Mutex<BTreeMap<u64, Hook>>,
     hooked: AtomicUsize,
-    neighbours: AtomicUsize,
     next_link: AtomicU64,
     next_token: AtomicU64,
     clock: Clock,
@@ -95,7 +94,6 @@ impl Runtime {
             }),
             hooks: Mutex::default(),
             hooked: AtomicUsize::new(0),
-            neighbours: AtomicUsize::new(0),
             next_link: AtomicU64::new(1),
             next_token: AtomicU64::new(1),
             clock: Clock::new(),
@@ -151,7 +149,6 @@ impl Runtime {
     fn settle(self: &Arc<Self>, mut guard: MutexGuard<'_, Core>) {
         let core = &mut *guard;
         self.carry_out(core);
-        self.neighbours.store(core.node.neighbour_count(), Ordering::Release);
         if core.node.next_timer().is_some_and(|next| core.armed.is_none_or(|armed| next < armed)) {
             core.armed = core.node.next_timer();
             self.rearm.notify_one();
@@ -289,30 +286,15 @@ impl Runtime {
         full.filter_map(|entry| core.node.peer_on(entry.queue.link).cloned()).collect()
     }
 
-    /// Whether broadcasts can come on more than one way, so that known ones are worth looking for
-    /// before they are hashed.
-    pub(super) fn may_meet_duplicates(&self) -> bool {
-        self.neighbours.load(Ordering::Acquire) > 1
-    }
-
-    /// For each claim of a broadcast (digest and header), whether it is known.
-    pub(super) fn are_known<'a>(
-        &self,
-        claims: impl Iterator<Item = Option<(&'a [u8; DIGEST_LEN], Header)>>,
-        known: &mut Vec<bool>,
-    ) {
+    /// Which of the broadcasts that frames claim to be are known ([`Node::are_known`]).
+    pub(super) fn are_known(&self, claims: &[(i64, [u8; DIGEST_LEN])], known: &mut Vec<bool>) {
         let core = self.core();
-        let now = self.now();
-        let judge =
-            |(digest, header): (&[u8; DIGEST_LEN], Header)| core.node.is_known(now, header.time, digest);
-        known.clear();
-        known.extend(claims.map(|claim| claim.is_some_and(judge)));
+        core.node.are_known(self.now(), claims, known);
     }
 
     /// Sends an own broadcast; returns to how many links.
-    pub(crate) fn broadcast(self: &Arc<Self>, message: crate::wire::Message) -> usize {
+    pub(crate) fn broadcast(self: &Arc<Self>, now: Now, message: crate::wire::Message) -> usize {
         let mut guard = self.core();
-        let now = self.now();
         let core = &mut *guard;
         core.node.handle(now, Input::Command(Command::Broadcast(message)), &mut core.out);
         let links = core.out.targets.len();

@@ -21,8 +21,10 @@ const SMALL_BUFFER: usize = 64 << 10;
 const TAKE_BYTES: usize = 256 << 10;
 /// Slices of one write; far below the system's bound of 1,024.
 const TAKE_PIECES: usize = 64;
-/// An empty buffer up to this size is kept for the next small frames.
-const SPARE_UP_TO: usize = 4 << 10;
+/// Written buffers that are kept for the next frames while there is traffic; one is kept while
+/// there is none, if it is no larger than this.
+const SPARES: usize = 16;
+const IDLE_SPARE: usize = 4 << 10;
 
 /// Traffic of one node over all its links. Relaxed counters, written by readers and writers.
 #[derive(Debug, Default)]
@@ -127,7 +129,7 @@ struct State {
     dead: bool,
     /// The link takes nothing; see `Config::slow_after`.
     slow: bool,
-    spare: Vec<u8>,
+    spares: Vec<Vec<u8>>,
     write: Option<Method>,
     opportunist: Opportunist,
 }
@@ -219,7 +221,7 @@ impl LinkQueue {
             lane.segments.push_back(Segment::Pack(variants.clone()));
             lane.bytes += LENGTH_LEN + body.len();
         } else if body.len() <= COPY_UP_TO {
-            append_small(lane, &mut state.spare, body);
+            append_small(lane, &mut state.spares, body);
         } else {
             lane.segments.push_back(Segment::Large(body.clone()));
             lane.bytes += LENGTH_LEN + body.len();
@@ -257,12 +259,12 @@ impl LinkQueue {
         if state.dead {
             return Poll::Ready(None);
         }
-        // A buffer that was written is used again, unless it is large and nothing waits.
+        // Buffers that were written are used again.
         for piece in pieces.list.drain(..) {
             if let Piece::Frames(mut bytes) = piece {
                 bytes.clear();
-                if bytes.capacity() > state.spare.capacity() {
-                    state.spare = bytes;
+                if state.spares.len() < SPARES {
+                    state.spares.push(bytes);
                 }
             }
         }
@@ -275,9 +277,6 @@ impl LinkQueue {
         }
         if state.closing {
             return Poll::Ready(None);
-        }
-        if state.spare.capacity() > SPARE_UP_TO {
-            state.spare = Vec::new();
         }
         let known = state.writer.as_ref().is_some_and(|writer| writer.will_wake(cx.waker()));
         if !known {
@@ -316,6 +315,20 @@ impl LinkQueue {
             lane.full = false;
             self.lower(class, slow);
         }
+    }
+
+    /// Whether more memory is kept for the next frames than an idle link should keep.
+    pub(crate) fn has_spares(&self) -> bool {
+        let state = self.lock();
+        state.spares.len() > 1 || state.spares.iter().any(|spare| spare.capacity() > IDLE_SPARE)
+    }
+
+    /// Gives back memory: nothing has been sent for a while.
+    pub(crate) fn rest(&self) {
+        let mut state = self.lock();
+        state.spares.retain(|spare| spare.capacity() <= IDLE_SPARE);
+        state.spares.truncate(1);
+        state.spares.shrink_to_fit();
     }
 
     /// Packs what is to be packed among the pieces. May take a while for large bodies.
@@ -440,7 +453,7 @@ impl LinkQueue {
     }
 }
 
-fn append_small(lane: &mut Lane, spare: &mut Vec<u8>, body: &Bytes) {
+fn append_small(lane: &mut Lane, spares: &mut Vec<Vec<u8>>, body: &Bytes) {
     let length = frame::length_field(body.len()).unwrap_or_default();
     let need = LENGTH_LEN + body.len();
     lane.bytes += need;
@@ -452,7 +465,11 @@ fn append_small(lane: &mut Lane, spare: &mut Vec<u8>, body: &Bytes) {
         *frames += 1;
         return;
     }
-    let mut bytes = std::mem::take(spare);
+    let mut bytes = spares.pop().unwrap_or_default();
+    if lane.bytes > need {
+        // Not the first: the traffic fills whole buffers.
+        bytes.reserve(SMALL_BUFFER);
+    }
     bytes.extend_from_slice(&length);
     bytes.extend_from_slice(body);
     lane.segments.push_back(Segment::Small { bytes, frames: 1 });

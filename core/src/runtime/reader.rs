@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout_at;
 
 use super::node::Runtime;
 use super::queue::{LinkQueue, TrafficCounters};
 use crate::protocol::{CloseReason, Input};
+use crate::wire::body::{is_plain, open, unverified};
 use crate::wire::codes::{code, kind};
-use crate::wire::{Decoder, Limits, Message, Method, open, unverified};
+use crate::wire::{DIGEST_LEN, Decoder, Header, Limits, Message, Method};
 
 /// Largest frame taken before the handshake: a stranger gets no more memory than this.
 const OPENING_FRAME: usize = 64 << 10;
@@ -22,6 +24,11 @@ const BATCH: usize = 256;
 #[derive(Default)]
 struct Batch {
     messages: Vec<Message>,
+    /// For each frame, the header that it seems to have if it is not compressed.
+    headers: Vec<Option<Header>>,
+    /// What the frames claim to be (a stamp that is out of all bounds where they claim nothing), and
+    /// which of that is known.
+    claims: Vec<(i64, [u8; DIGEST_LEN])>,
     known: Vec<bool>,
     duplicates: u64,
     refused: u64,
@@ -90,14 +97,8 @@ fn cut(
     batch: &mut Batch,
 ) -> Result<(), CloseReason> {
     let most = if methods.is_some() { BATCH } else { 1 };
-    if runtime.may_meet_duplicates() {
-        let claims = decoder
-            .whole_frames()
-            .take(most)
-            .map(|frame| unverified(frame).filter(|(_, header)| header.kind == kind::BROADCAST));
-        runtime.are_known(claims, &mut batch.known);
-    }
-    let limits = Limits::default();
+    read_claims(runtime, decoder, most, batch);
+    let methods = methods.unwrap_or_default();
     for at in 0..most {
         let Some(frame) = decoder.peek()? else { break };
         let len = frame.len();
@@ -107,8 +108,8 @@ fn cut(
             decoder.skip(len);
             continue;
         }
-        let body = open(decoder.take(len), methods.unwrap_or_default(), runtime.config.max_frame)?;
-        match Message::read(body, &limits) {
+        let header = batch.headers.get(at).copied().flatten();
+        match verify(decoder.take(len), header, methods, runtime.config.max_frame) {
             Ok(message) => {
                 let changes_methods = matches!(message.header().kind, kind::RENEGOTIATE)
                     || message.header().kind == kind::WHISPER && message.code() == Some(code::HANDSHAKE);
@@ -117,12 +118,44 @@ fn cut(
                     break;
                 }
             }
-            Err(error) if error.is_malformed() => return Err(error.into()),
-            Err(_) => batch.refused += 1,
+            Err(CloseReason::Message(error)) if !error.is_malformed() => batch.refused += 1,
+            Err(reason) => return Err(reason),
         }
     }
-    batch.known.clear();
     Ok(())
+}
+
+/// Asks which of the next frames are broadcasts that are known, before anything is hashed.
+fn read_claims(runtime: &Runtime, decoder: &Decoder, most: usize, batch: &mut Batch) {
+    batch.headers.clear();
+    batch.claims.clear();
+    for frame in decoder.whole_frames().take(most) {
+        let seen = unverified(frame);
+        let claim = seen.filter(|(_, header)| header.kind == kind::BROADCAST);
+        batch
+            .claims
+            .push(claim.map_or((i64::MIN, [0; DIGEST_LEN]), |(digest, header)| (header.time, *digest)));
+        batch.headers.push(seen.map(|(_, header)| header));
+    }
+    batch.known.clear();
+    if !batch.claims.is_empty() {
+        runtime.are_known(&batch.claims, &mut batch.known);
+    }
+}
+
+/// The message in a frame. With the header that its bytes show when taken as they are, nothing is
+/// read twice.
+fn verify(
+    frame: Bytes,
+    header: Option<Header>,
+    methods: &[Method],
+    limit: usize,
+) -> Result<Message, CloseReason> {
+    let limits = Limits::default();
+    match header {
+        Some(header) if is_plain(&frame) => Ok(Message::read_behind(header, frame, &limits)?),
+        _ => Ok(Message::read(open(frame, methods, limit)?, &limits)?),
+    }
 }
 
 /// Gives a batch to the state machine, and waits while what came of it finds no room.

@@ -15,13 +15,15 @@ use crate::protocol::CloseReason;
 /// Bodies from this size on are compressed on a thread of their own, because it takes longer than
 /// other links should wait.
 const PACK_APART: usize = 64 << 10;
+/// A link that has sent nothing for this long gives back the memory that traffic took.
+const REST_AFTER: Duration = Duration::from_millis(200);
 /// After the last byte, the peer gets this long to take it before the link is dropped.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Runs until the link is closed and everything queued is written, or it breaks.
 pub(super) async fn run(runtime: Arc<Runtime>, queue: Arc<LinkQueue>, mut stream: impl AsyncWrite + Unpin) {
     let mut pieces = Pieces::default();
-    while poll_fn(|cx| queue.poll_take(cx, &mut pieces)).await.is_some() {
+    while take(&queue, &mut pieces).await.is_some() {
         if pieces.list.iter().any(|piece| matches!(piece, Piece::Pack(_))) {
             pieces = pack(&queue, pieces).await;
         }
@@ -34,6 +36,20 @@ pub(super) async fn run(runtime: Arc<Runtime>, queue: Arc<LinkQueue>, mut stream
         }
     }
     let _ = timeout(SHUTDOWN, stream.shutdown()).await;
+}
+
+/// Waits for something to write. After a while without, the link gives back memory.
+async fn take(queue: &LinkQueue, pieces: &mut Pieces) -> Option<()> {
+    if !queue.has_spares() {
+        return poll_fn(|cx| queue.poll_take(cx, pieces)).await;
+    }
+    match timeout(REST_AFTER, poll_fn(|cx| queue.poll_take(cx, pieces))).await {
+        Ok(taken) => taken,
+        Err(_) => {
+            queue.rest();
+            poll_fn(|cx| queue.poll_take(cx, pieces)).await
+        }
+    }
 }
 
 async fn pack(queue: &Arc<LinkQueue>, mut pieces: Pieces) -> Pieces {

@@ -30,8 +30,8 @@ pub fn digest(packed: &[u8]) -> [u8; DIGEST_LEN] {
     Sha256::digest(packed).into()
 }
 
-/// Whether `body` is a digest followed by the bytes it is the digest of.
-fn holds(body: &[u8]) -> bool {
+/// Whether `body` is an uncompressed body: a digest followed by the bytes it is the digest of.
+pub fn is_plain(body: &[u8]) -> bool {
     body.split_first_chunk::<DIGEST_LEN>().is_some_and(|(carried, packed)| digest(packed) == *carried)
 }
 
@@ -51,19 +51,19 @@ pub fn unverified(frame: &[u8]) -> Option<(&[u8; DIGEST_LEN], Header)> {
 pub fn open(frame: Bytes, methods: &[Method], limit: usize) -> Result<Bytes, BodyError> {
     // An uncompressed body reads as a message header behind its digest; hardly anything else does.
     let plain = methods.is_empty() || Header::read(&frame).is_ok();
-    if plain && holds(&frame) {
+    if plain && is_plain(&frame) {
         return Ok(frame);
     }
     let mut failed = None;
     for method in methods.iter().filter(|method| method.looks_like(&frame)) {
         match method.decompress(&frame, limit) {
-            Ok(body) if holds(&body) => return Ok(body.into()),
+            Ok(body) if is_plain(&body) => return Ok(body.into()),
             Ok(_) => {}
             Err(error @ DecompressError::TooLarge { .. }) => failed = Some(error),
             Err(_) => {}
         }
     }
-    if !plain && holds(&frame) {
+    if !plain && is_plain(&frame) {
         return Ok(frame);
     }
     match failed {

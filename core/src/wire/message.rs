@@ -82,6 +82,9 @@ impl Header {
     }
 }
 
+/// The most bytes that the array's head, type, sender's head, time and code take.
+const HEADER_MAX: usize = 5 + 9 + 5 + 9 + 9;
+
 /// One message: its verified body, and where its parts are. The payload stays packed until asked for.
 ///
 /// ```
@@ -109,7 +112,8 @@ impl Message {
         code: u64,
         payload: &(impl Payload + ?Sized),
     ) -> Result<Self, ValueError> {
-        Self::build(kind, sender.as_bytes(), form, time, payload.count() + 1, |out| {
+        let size = payload.size_hint();
+        Self::build(kind, sender.as_bytes(), form, time, (payload.count() + 1, size), |out| {
             code.pack(out)?;
             payload.pack_all(out)
         })
@@ -123,7 +127,8 @@ impl Message {
         time: i64,
         payload: &(impl Payload + ?Sized),
     ) -> Result<Self, ValueError> {
-        Self::build(kind, sender, form, time, payload.count(), |out| payload.pack_all(out))
+        let (count, size) = (payload.count(), payload.size_hint());
+        Self::build(kind, sender, form, time, (count, size), |out| payload.pack_all(out))
     }
 
     fn build(
@@ -131,11 +136,10 @@ impl Message {
         sender: &[u8],
         form: Form,
         time: i64,
-        count: usize,
+        (count, size): (usize, usize),
         payload: impl FnOnce(&mut Vec<u8>) -> Result<(), ValueError>,
     ) -> Result<Self, ValueError> {
-        // Enough for a small message in one allocation; larger ones grow.
-        let mut out = Vec::with_capacity(DIGEST_LEN + sender.len() + 128);
+        let mut out = Vec::with_capacity(DIGEST_LEN + HEADER_MAX + sender.len() + size);
         out.resize(DIGEST_LEN, 0);
         let elements =
             u32::try_from(count + 3).map_err(|_| ValueError::TooMany { at: 0, max: u32::MAX as usize })?;
@@ -162,7 +166,11 @@ impl Message {
     /// Reads a message from a body whose digest has been verified ([`super::open`]): the header, and
     /// that the whole payload is well-formed and within `limits`.
     pub fn read(body: Bytes, limits: &Limits) -> Result<Self, MessageError> {
-        let header = Header::read(&body)?;
+        Self::read_behind(Header::read(&body)?, body, limits)
+    }
+
+    /// As [`Message::read`], where the header has been read from the same bytes already.
+    pub(crate) fn read_behind(header: Header, body: Bytes, limits: &Limits) -> Result<Self, MessageError> {
         let end = header.sender_at + header.sender_len;
         let sender = body.get(header.sender_at..end).unwrap_or_default();
         if header.sender_form == Form::Str && std::str::from_utf8(sender).is_err() {

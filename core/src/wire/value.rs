@@ -275,9 +275,22 @@ pub trait Pack {
     /// -2^63 ..= 2^64 - 1, arrays and maps nest deeper than [`MAX_DEPTH`], or a length does not fit
     /// 32 bits. `out` may then end with a part of the value: throw it away, or cut it back.
     fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError>;
+
+    /// About how many bytes it takes, so that they can be reserved at once. Any number will do.
+    fn size_hint(&self) -> usize {
+        9
+    }
 }
 
 impl Pack for Value {
+    fn size_hint(&self) -> usize {
+        match self {
+            Self::Str(text) => text.size_hint(),
+            Self::Bin(bytes) => bytes.size_hint(),
+            _ => 9,
+        }
+    }
+
     fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
         self.pack_at(out, 0)
     }
@@ -304,30 +317,50 @@ impl Pack for f32 {
 }
 
 impl Pack for str {
+    fn size_hint(&self) -> usize {
+        self.len() + 5
+    }
+
     fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
         pack_str(self, out)
     }
 }
 
 impl Pack for String {
+    fn size_hint(&self) -> usize {
+        self.len() + 5
+    }
+
     fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
         pack_str(self, out)
     }
 }
 
 impl Pack for [u8] {
+    fn size_hint(&self) -> usize {
+        self.len() + 5
+    }
+
     fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
         pack_bin(self, out)
     }
 }
 
 impl Pack for Vec<u8> {
+    fn size_hint(&self) -> usize {
+        self.len() + 5
+    }
+
     fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
         pack_bin(self, out)
     }
 }
 
 impl<const N: usize> Pack for [u8; N] {
+    fn size_hint(&self) -> usize {
+        N + 5
+    }
+
     fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
         pack_bin(self, out)
     }
@@ -364,6 +397,10 @@ impl<T: Pack> Pack for Option<T> {
 }
 
 impl<T: Pack + ?Sized> Pack for &T {
+    fn size_hint(&self) -> usize {
+        (**self).size_hint()
+    }
+
     fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
         (**self).pack(out)
     }
@@ -414,9 +451,16 @@ pub trait Payload {
     /// # Errors
     /// As of [`Pack::pack`], naming the element: `payload[2]["k"]`. `out` is then as it was.
     fn pack_all(&self, out: &mut Vec<u8>) -> Result<(), ValueError>;
+
+    /// About how many bytes all values take, so that they can be reserved at once.
+    fn size_hint(&self) -> usize;
 }
 
 impl Payload for [Value] {
+    fn size_hint(&self) -> usize {
+        self.iter().map(Pack::size_hint).sum()
+    }
+
     fn count(&self) -> usize {
         self.len()
     }
@@ -429,6 +473,10 @@ impl Payload for [Value] {
 }
 
 impl Payload for Vec<Value> {
+    fn size_hint(&self) -> usize {
+        Payload::size_hint(self.as_slice())
+    }
+
     fn count(&self) -> usize {
         self.len()
     }
@@ -439,6 +487,10 @@ impl Payload for Vec<Value> {
 }
 
 impl<const N: usize> Payload for [Value; N] {
+    fn size_hint(&self) -> usize {
+        Payload::size_hint(self.as_slice())
+    }
+
     fn count(&self) -> usize {
         N
     }
@@ -449,6 +501,10 @@ impl<const N: usize> Payload for [Value; N] {
 }
 
 impl<T: Payload + ?Sized> Payload for &T {
+    fn size_hint(&self) -> usize {
+        Payload::size_hint(*self)
+    }
+
     fn count(&self) -> usize {
         (**self).count()
     }
@@ -459,6 +515,10 @@ impl<T: Payload + ?Sized> Payload for &T {
 }
 
 impl Payload for () {
+    fn size_hint(&self) -> usize {
+        0
+    }
+
     fn count(&self) -> usize {
         0
     }
@@ -473,6 +533,10 @@ macro_rules! tuples {
         impl<$($item: Pack),+> Payload for ($($item,)+) {
             fn count(&self) -> usize {
                 $count
+            }
+
+            fn size_hint(&self) -> usize {
+                0 $(+ self.$index.size_hint())+
             }
 
             fn pack_all(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
