@@ -36,6 +36,10 @@ impl Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::failed(error)
+        match error.kind() {
+            // Whoever read our output has enough of it, and knows.
+            std::io::ErrorKind::BrokenPipe => Self::told(),
+            _ => Self::failed(error),
+        }
     }
 }

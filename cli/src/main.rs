@@ -5,6 +5,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod failure;
+mod hex;
+mod json;
+mod lines;
+mod style;
 
 mod bench;
 mod conformance;
@@ -18,8 +22,6 @@ mod sim;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use failure::Failure;
 
 /// Peer-to-peer meshes from the command line: run a node, encode and decode messages, simulate
 /// thousands of nodes, measure.

@@ -1,0 +1,196 @@
+//! A node for people: a typed line goes to everyone, what arrives is shown.
+
+use peernet::protocol::CloseReason;
+use peernet::{Event, Kind, Mesh, Message, Value};
+use tokio::sync::mpsc;
+
+use super::input;
+use super::output::Output;
+use super::session::{self, Stopped};
+use super::signals::Signals;
+use crate::failure::Failure;
+use crate::style::{Style, printable, readable};
+
+const HELP: &str = "\
+  a line of text   everyone in the network gets it
+  /peers           the neighbours: nodes with a direct link to this one
+  /stats           what this node has counted
+  /quit            leave
+  //text           a line that begins with /
+";
+
+/// What a typed line asks for.
+#[derive(Debug, PartialEq)]
+enum Typed {
+    Say(String),
+    Peers,
+    Stats,
+    Help,
+    Quit,
+    Unknown(String),
+}
+
+impl Typed {
+    fn read(line: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(line);
+        match text.strip_prefix('/') {
+            None => Self::Say(text.into_owned()),
+            Some(rest) if rest.starts_with('/') => Self::Say(rest.to_owned()),
+            Some("peers") => Self::Peers,
+            Some("stats") => Self::Stats,
+            Some("help" | "?") => Self::Help,
+            Some("quit" | "exit") => Self::Quit,
+            Some(_) => Self::Unknown(text.into_owned()),
+        }
+    }
+}
+
+/// `invitation` is what others type to join, but for the address.
+pub(super) async fn run(mesh: Mesh, serve: bool, signals: Signals, invitation: &str) -> Result<(), Failure> {
+    let chat = Chat { mesh, output: Output::start(), style: Style::for_stdout() };
+    chat.greet(invitation).await;
+    let talk = async |mut stopped: Stopped| {
+        tokio::select! {
+            () = chat.listen(input::lines(), serve) => {}
+            () = stopped.wait() => {}
+        }
+    };
+    session::run(&chat.mesh, &chat.output, signals, talk, chat.show_events()).await
+}
+
+struct Chat {
+    mesh: Mesh,
+    output: Output,
+    style: Style,
+}
+
+impl Chat {
+    async fn say(&self, line: &str) {
+        self.output.write(&format!("{line}\n")).await;
+    }
+
+    async fn greet(&self, invitation: &str) {
+        let (mesh, style) = (&self.mesh, self.style);
+        let join = style.bold(&format!("{invitation} --connect {}", mesh.address()));
+        self.say(&format!("Others join with: {join}")).await;
+        let here = format!("You are {}. Type to talk to everyone, /help for more.", style.node(mesh.id()));
+        self.say(&here).await;
+    }
+
+    /// Does what is typed, until that ends.
+    async fn listen(&self, mut lines: mpsc::Receiver<Vec<u8>>, serve: bool) {
+        while let Some(line) = lines.recv().await {
+            match Typed::read(&line) {
+                Typed::Say(text) => self.broadcast(text).await,
+                Typed::Peers => self.peers().await,
+                Typed::Stats => self.stats().await,
+                Typed::Help => self.output.write(HELP).await,
+                Typed::Quit => return,
+                Typed::Unknown(text) => {
+                    self.say(&format!("There is no {}; /help shows what there is.", printable(&text))).await;
+                }
+            }
+        }
+        if serve {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn broadcast(&self, text: String) {
+        let problem = match self.mesh.broadcast(&[Value::Str(text)]).await {
+            Ok(report) if report.links > 0 => return,
+            Ok(_) => "Nobody is connected, so nobody heard that.".to_owned(),
+            Err(error) => format!("Not sent: {error}."),
+        };
+        self.say(&self.style.bad(&problem)).await;
+    }
+
+    async fn peers(&self) {
+        let peers = self.mesh.peers();
+        if peers.is_empty() {
+            self.say("  nobody is connected").await;
+        }
+        for peer in peers {
+            let address = peer.address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
+            let how = if peer.outgoing { "we dialled it" } else { "it dialled us" };
+            let line = format!("  {}  {}, {how}", self.style.node(&peer.id), printable(&address));
+            self.say(&line).await;
+        }
+    }
+
+    async fn stats(&self) {
+        for (name, count) in self.mesh.stats().entries() {
+            self.say(&format!("  {name:<20} {count:>12}")).await;
+        }
+    }
+
+    /// Shows what happens, until the node is closed.
+    async fn show_events(&self) {
+        while let Some(event) = self.mesh.next_event().await {
+            // We are leaving, and know it.
+            if matches!(&event, Event::Disconnected { reason: CloseReason::Local, .. }) {
+                continue;
+            }
+            self.say(&self.describe(&event)).await;
+        }
+    }
+
+    fn describe(&self, event: &Event) -> String {
+        let style = self.style;
+        match event {
+            Event::Message(message) => self.describe_message(message),
+            Event::Connected { peer, address } => {
+                let address = address.as_ref().map(|address| printable(&format!(" ({address})")));
+                format!(
+                    "{} {} is connected{}",
+                    style.good("+"),
+                    style.node(peer),
+                    style.dim(&address.unwrap_or_default())
+                )
+            }
+            Event::Disconnected { peer, reason } => {
+                let why = style.dim(&printable(&format!(" ({reason})")));
+                format!("{} {} is gone{why}", style.bad("-"), style.node(peer))
+            }
+            Event::SlowPeer { peer } => {
+                let id = style.node(peer);
+                format!("{} {id} is slow: it takes nothing of what is sent to it", style.bad("!"))
+            }
+            Event::Redial { address, problem, pause } => {
+                let pause = pause.as_secs_f32();
+                let text = format!("no link to {address}: {problem}; trying again in {pause:.1} s");
+                format!("{} {}", style.bad("!"), printable(&text))
+            }
+            Event::Lagged { count } => {
+                format!(
+                    "{} {count} messages were missed: they came faster than they were shown",
+                    style.bad("!")
+                )
+            }
+            // An event of a later version of the library.
+            other => printable(&format!("{other:?}")),
+        }
+    }
+
+    fn describe_message(&self, message: &Message) -> String {
+        let text = readable(&message.payload());
+        let sender = self.style.node(message.sender());
+        match message.kind() {
+            Kind::Broadcast => format!("{sender}  {text}"),
+            Kind::Whisper => format!("{sender} {}  {text}", self.style.dim("(to you)")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typed_lines_read() {
+        assert_eq!(Typed::read(b"hello /quit"), Typed::Say("hello /quit".to_owned()));
+        assert_eq!(Typed::read(b"//etc"), Typed::Say("/etc".to_owned()));
+        assert_eq!(Typed::read(b"/quit"), Typed::Quit);
+        assert_eq!(Typed::read(b"/stat"), Typed::Unknown("/stat".to_owned()));
+    }
+}

@@ -1,0 +1,157 @@
+//! The commands of the JSON-lines conversation.
+
+use peernet::identity::{MessageId, NodeId};
+use peernet::{Error, Value};
+
+use crate::json::{Json, read_payload};
+
+/// What a program asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Command {
+    Connect { address: String },
+    Disconnect { peer: NodeId },
+    Peers,
+    Broadcast { payload: Vec<Value> },
+    Send { peer: NodeId, payload: Vec<Value> },
+    Reply { to: MessageId, payload: Vec<Value> },
+    Stats,
+    Close,
+}
+
+/// Why a command was not done: a stable code, and words for people.
+#[derive(Debug, PartialEq)]
+pub(super) struct Problem {
+    pub(super) code: &'static str,
+    pub(super) text: String,
+}
+
+impl Problem {
+    pub(super) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    fn usage(text: impl Into<String>) -> Self {
+        Self::new("usage", text)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+/// One line: what it asks for, and what its answer must repeat.
+#[derive(Debug, PartialEq)]
+pub(super) struct Request {
+    pub(super) reference: Option<Json>,
+    pub(super) command: Result<Command, Problem>,
+}
+
+impl Request {
+    pub(super) fn read(line: &[u8]) -> Self {
+        match Json::parse_bytes(line) {
+            Ok(json) => Self { reference: json.get("ref").cloned(), command: read_command(&json) },
+            Err(error) => {
+                let text =
+                    format!("{error}; write one object a line, such as {{\"do\":\"peers\",\"ref\":1}}");
+                Self { reference: None, command: Err(Problem::usage(text)) }
+            }
+        }
+    }
+}
+
+fn read_command(json: &Json) -> Result<Command, Problem> {
+    let Some(name) = json.get("do").and_then(Json::as_text) else {
+        return Err(Problem::usage("a command is an object with the name of a command under \"do\""));
+    };
+    let text = |key: &str| {
+        json.get(key)
+            .and_then(Json::as_text)
+            .ok_or_else(|| Problem::usage(format!("{name} needs a text under {key:?}")))
+    };
+    let peer = || {
+        NodeId::parse(text("peer")?)
+            .map_err(|error| Problem::usage(format!("\"peer\" is not a node id: {error}")))
+    };
+    let payload = || match json.get("payload") {
+        Some(payload) => read_payload(payload).map_err(|error| Problem::new("value", error.to_string())),
+        None => Err(Problem::usage(format!("{name} needs an array under \"payload\""))),
+    };
+    Ok(match name {
+        "connect" => Command::Connect { address: text("address")?.to_owned() },
+        "disconnect" => Command::Disconnect { peer: peer()? },
+        "peers" => Command::Peers,
+        "broadcast" => Command::Broadcast { payload: payload()? },
+        "send" => Command::Send { peer: peer()?, payload: payload()? },
+        "reply" => {
+            let to = text("to")?
+                .parse()
+                .map_err(|error| Problem::usage(format!("\"to\" is not a message id: {error}")))?;
+            Command::Reply { to, payload: payload()? }
+        }
+        "stats" => Command::Stats,
+        "close" => Command::Close,
+        "set" | "get" | "delta" | "delete" | "keys" | "join" | "leave" => {
+            let text = format!("{name} belongs to a table, and this node is of a mesh");
+            return Err(Problem::new("unsupported", text));
+        }
+        _ => {
+            let text = format!(
+                "there is no command {name:?}; there are connect, disconnect, peers, broadcast, send, \
+                 reply, stats and close"
+            );
+            return Err(Problem::usage(text));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn read(line: &str) -> Request {
+        Request::read(line.as_bytes())
+    }
+
+    #[test]
+    fn commands_read() {
+        let id = NodeId::parse("6URV").unwrap();
+        assert_eq!(
+            read(r#"{"do":"send","peer":"6URV","payload":[1,1.0],"ref":[1e0,{}]}"#),
+            Request {
+                reference: Some(Json::parse("[1e0,{}]").unwrap()),
+                command: Ok(Command::Send { peer: id, payload: vec![Value::Int(1), Value::Float(1.0)] }),
+            }
+        );
+        assert_eq!(read(r#"{"ref":null,"do":"peers"}"#).reference, Some(Json::Null));
+        assert_eq!(read(r#"{"do":"peers"}"#), Request { reference: None, command: Ok(Command::Peers) });
+    }
+
+    #[test]
+    fn what_does_not_read_keeps_its_ref_and_says_its_code() {
+        for (line, code) in [
+            (r#"{"ref":7}"#, "usage"),
+            (r#"{"ref":7,"do":1}"#, "usage"),
+            (r#"{"ref":7,"do":"dance"}"#, "usage"),
+            (r#"{"ref":7,"do":"connect"}"#, "usage"),
+            (r#"{"ref":7,"do":"disconnect","peer":"0"}"#, "usage"),
+            (r#"{"ref":7,"do":"broadcast"}"#, "usage"),
+            (r#"{"ref":7,"do":"broadcast","payload":1}"#, "value"),
+            (r#"{"ref":7,"do":"broadcast","payload":[{"$bin":"x"}]}"#, "value"),
+            (r#"{"ref":7,"do":"reply","to":"00","payload":[]}"#, "usage"),
+            (r#"{"ref":7,"do":"set","key":"k","value":1}"#, "unsupported"),
+            (r#"{"ref":7,"do":"join"}"#, "unsupported"),
+        ] {
+            let request = read(line);
+            assert_eq!(request.reference, Some(Json::Number("7".to_owned())), "{line}");
+            assert_eq!(request.command.unwrap_err().code, code, "{line}");
+        }
+        for line in ["", "{", "[]", "1", "\u{1}"] {
+            let request = read(line);
+            assert_eq!((request.reference, request.command.unwrap_err().code), (None, "usage"), "{line}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `peernet node`: one node in the foreground, a chat for people or JSON lines for programs.
+
+mod chat;
+mod command;
+mod input;
+mod output;
+mod script;
+mod session;
+mod signals;
+
+use std::time::Duration;
+
+use peernet::{Config, Encryption, Error, Mesh};
+
+use crate::failure::Failure;
+
+/// Worker threads of the node: one link can be read while another is written; more would only take
+/// cores from the programs beside it.
+const WORKERS: usize = 2;
+/// How long leaving waits for what is queued. Longer than a link that takes nothing is kept, so that
+/// every link that moves at all is drained.
+const LEAVE: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Network {
+    Mesh,
+    Sync,
+    Chord,
+}
+
+/// What `peernet node` takes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Without --json it is a chat: a typed line is broadcast, what arrives is printed.
+With --json it reads commands and writes events, one JSON object a line:
+  {\"do\":\"broadcast\",\"payload\":[\"hello\"],\"ref\":1}
+  {\"event\":\"result\",\"ref\":1,\"value\":{\"id\":\"…\",\"links\":1}}
+There are connect, disconnect, peers, broadcast, send, reply, stats and close.
+
+Two nodes that talk:
+  peernet node --encryption plaintext --listen 127.0.0.1:4444
+  peernet node --encryption plaintext --connect 127.0.0.1:4444")]
+pub(crate) struct Args {
+    /// Kind of network
+    #[arg(long, value_enum, default_value = "mesh")]
+    network: Network,
+    /// Name of the network [default: its kind]
+    #[arg(long, value_name = "NAME")]
+    subnet: Option<String>,
+    /// How links are encrypted: tls, plaintext, ssl, ws or wss [default: tls]
+    #[arg(long, value_name = "ENCRYPTION", value_parser = read_encryption)]
+    encryption: Option<Encryption>,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    listen: String,
+    /// The address others are told [default: the one listened on]
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// A node to connect to, any number; with an id, anyone else at that address is refused
+    #[arg(long, value_name = "[ID@]HOST:PORT")]
+    connect: Vec<String>,
+    /// Keep identity, peers and tables here
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// A sync table without leases
+    #[arg(long)]
+    no_leases: bool,
+    /// A secret that all nodes of the network share
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<String>,
+    /// A node that may join
+    #[arg(long, value_name = "ID")]
+    allow: Vec<String>,
+    /// Speak JSON lines
+    #[arg(long)]
+    json: bool,
+    /// Go on when standard input ends, until SIGINT or SIGTERM
+    #[arg(long)]
+    serve: bool,
+}
+
+fn read_encryption(name: &str) -> Result<Encryption, String> {
+    name.parse().map_err(|error: Error| error.to_string())
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    refuse_later_features(&args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let result = runtime.block_on(async {
+        // Before anything is said to the outside: whoever hears of us may send a signal.
+        let signals = signals::Signals::new()?;
+        let invitation = invitation(&args);
+        let (json, serve) = (args.json, args.serve);
+        let mesh = open(args).await?;
+        if json {
+            script::run(mesh, serve, signals).await
+        } else {
+            chat::run(mesh, serve, signals, &invitation).await
+        }
+    });
+    // Nothing that still runs may hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// What this version does not offer is said in one line before anything is opened.
+fn refuse_later_features(args: &Args) -> Result<(), Failure> {
+    let later = |what: &str, instead: &str| {
+        Err(Failure::usage(format!("{what} is not available in this version; {instead}")))
+    };
+    match args.network {
+        Network::Mesh => {}
+        Network::Sync => return later("--network sync", "there is --network mesh"),
+        Network::Chord => return later("--network chord", "there is --network mesh"),
+    }
+    if args.no_leases {
+        return later("--no-leases", "it belongs to --network sync");
+    }
+    if args.data.is_some() {
+        return later("--data", "leave it out: nothing is kept when the node ends");
+    }
+    if args.secret_file.is_some() {
+        return later("--secret-file", "leave it out: in a plaintext network everyone may join");
+    }
+    if !args.allow.is_empty() {
+        return later("--allow", "leave it out: in a plaintext network everyone may join");
+    }
+    let open = "(everyone on the way can read it, and nobody's id is proven)";
+    match args.encryption {
+        Some(Encryption::Plaintext) => Ok(()),
+        None => later(
+            "tls, the default encryption,",
+            &format!("type `peernet node --encryption plaintext` {open}"),
+        ),
+        Some(other) => later(
+            &format!("--encryption {}", other.protocol_name().to_lowercase()),
+            &format!("type --encryption plaintext {open}"),
+        ),
+    }
+}
+
+async fn open(args: Args) -> Result<Mesh, Failure> {
+    let config = Config { close_timeout: LEAVE, ..Config::default() };
+    let mut builder =
+        Mesh::builder().encryption(args.encryption.unwrap_or_default()).listen(args.listen).config(config);
+    if let Some(subnet) = args.subnet {
+        builder = builder.subnet(subnet);
+    }
+    if let Some(advertise) = args.advertise {
+        builder = builder.advertise(advertise);
+    }
+    for target in args.connect {
+        builder = builder.connect(target);
+    }
+    builder.open().await.map_err(|error| match error {
+        Error::Listen { .. } => {
+            Failure::failed(format!("{error}; give another address with --listen, or port 0 for a free one"))
+        }
+        error => Failure::usage(error),
+    })
+}
+
+/// What others type to join, but for the address.
+fn invitation(args: &Args) -> String {
+    let mut command = "peernet node --encryption plaintext".to_owned();
+    if let Some(subnet) = &args.subnet {
+        let plain = !subnet.is_empty() && subnet.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
+        if plain && !subnet.starts_with('-') {
+            command.push_str(&format!(" --subnet {subnet}"));
+        } else {
+            command.push_str(&format!(" --subnet='{}'", subnet.replace('\'', r"'\''")));
+        }
+    }
+    command
+}

@@ -1,0 +1,205 @@
+//! A node that a program drives: commands on stdin, events on stdout, one JSON object a line.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use peernet::identity::{MessageId, NodeId};
+use peernet::{Address, Event, Mesh, Message};
+use tokio::sync::mpsc;
+
+use super::command::{Command, Problem, Request};
+use super::input;
+use super::output::Output;
+use super::session::{self, Stopped};
+use super::signals::Signals;
+use crate::failure::Failure;
+use crate::json::{Json, Object};
+
+/// Messages that can be answered by their id.
+const ANSWERABLE: usize = 1024;
+
+/// Why no more commands are done.
+#[derive(PartialEq)]
+enum End {
+    /// No more will come.
+    Input,
+    /// The program closed the node.
+    Close,
+    /// We were told to go.
+    Stopped,
+}
+
+pub(super) async fn run(mesh: Mesh, serve: bool, signals: Signals) -> Result<(), Failure> {
+    let script = Script { mesh, output: Output::start(), recent: Mutex::default() };
+    script.output.write(&listening(&script.mesh)).await;
+    let talk = async |mut stopped: Stopped| {
+        let end = script.obey(input::lines(), &mut stopped).await;
+        if serve && end == End::Input {
+            stopped.wait().await;
+        }
+    };
+    session::run(&script.mesh, &script.output, signals, talk, script.tell_events()).await
+}
+
+struct Script {
+    mesh: Mesh,
+    output: Output,
+    recent: Mutex<Recent>,
+}
+
+impl Script {
+    /// Writes what happens, until the node is closed.
+    async fn tell_events(&self) {
+        while let Some(event) = self.mesh.next_event().await {
+            if let Event::Message(message) = &event {
+                self.recent.lock().unwrap_or_else(PoisonError::into_inner).remember(message);
+            }
+            self.output.write(&event_line(&event)).await;
+        }
+    }
+
+    /// Does one command after the other. One that takes long holds up those behind it, nothing else.
+    async fn obey(&self, mut lines: mpsc::Receiver<Vec<u8>>, stopped: &mut Stopped) -> End {
+        let end = loop {
+            let line = tokio::select! {
+                biased;
+                () = stopped.wait() => break End::Stopped,
+                line = lines.recv() => line,
+            };
+            let Some(line) = line else { break End::Input };
+            let Request { reference, command } = Request::read(&line);
+            let closes = command == Ok(Command::Close);
+            let result = match command {
+                Ok(command) => self.execute(command).await,
+                Err(problem) => Err(problem),
+            };
+            self.output.write(&answer(reference.as_ref(), result)).await;
+            if closes {
+                break End::Close;
+            }
+        };
+        lines.close();
+        while let Some(line) = lines.recv().await {
+            let request = Request::read(&line);
+            let problem = Problem::new("closed", "the node is closed");
+            self.output.write(&answer(request.reference.as_ref(), Err(problem))).await;
+        }
+        end
+    }
+
+    /// The result of one command, in JSON.
+    async fn execute(&self, command: Command) -> Result<String, Problem> {
+        let mesh = &self.mesh;
+        Ok(match command {
+            Command::Connect { address } => Object::new("peer", mesh.connect(&address).await?.as_str()).end(),
+            Command::Disconnect { peer } => {
+                mesh.disconnect(&peer).await?;
+                "null".to_owned()
+            }
+            Command::Peers => {
+                let peer = |peer: peernet::Peer| {
+                    Object::new("id", peer.id.as_str())
+                        .json("address", &address_json(peer.address.as_ref()))
+                        .end()
+                };
+                format!("[{}]", mesh.peers().into_iter().map(peer).collect::<Vec<_>>().join(","))
+            }
+            Command::Broadcast { payload } => {
+                let report = mesh.broadcast(&payload).await?;
+                Object::new("id", &report.id.to_string()).number("links", report.links as u64).end()
+            }
+            Command::Send { peer, payload } => {
+                Object::new("id", &mesh.send(&peer, &payload).await?.id.to_string()).end()
+            }
+            Command::Reply { to, payload } => {
+                let author = self.recent.lock().unwrap_or_else(PoisonError::into_inner).author(&to);
+                let Some(author) = author else {
+                    let text = format!("{to} is none of the last {ANSWERABLE} messages; send to its sender");
+                    return Err(Problem::new("unknown_message", text));
+                };
+                Object::new("id", &mesh.send(&author, &payload).await?.id.to_string()).end()
+            }
+            Command::Stats => {
+                let entries = mesh.stats().entries();
+                entries.into_iter().fold(Object::empty(), |all, (name, count)| all.number(name, count)).end()
+            }
+            Command::Close => {
+                mesh.close().await;
+                "null".to_owned()
+            }
+        })
+    }
+}
+
+/// Who wrote the last messages.
+#[derive(Debug, Default)]
+struct Recent(VecDeque<(MessageId, NodeId)>);
+
+impl Recent {
+    fn remember(&mut self, message: &Message) {
+        if self.0.len() == ANSWERABLE {
+            self.0.pop_front();
+        }
+        self.0.push_back((message.id(), message.sender().clone()));
+    }
+
+    fn author(&self, id: &MessageId) -> Option<NodeId> {
+        self.0.iter().rev().find(|(known, _)| known == id).map(|(_, author)| author.clone())
+    }
+}
+
+fn listening(mesh: &Mesh) -> String {
+    let (here, outward) = (mesh.listening(), mesh.address());
+    let event = Object::new("event", "listening")
+        .text("address", &here.to_string())
+        .text("id", mesh.id().as_str())
+        .text("protocol", mesh.protocol().as_str());
+    let event = if here == outward { event } else { event.text("advertised", &outward.to_string()) };
+    event.line()
+}
+
+fn answer(reference: Option<&Json>, result: Result<String, Problem>) -> String {
+    let event = Object::new("event", if result.is_ok() { "result" } else { "error" });
+    let event = match reference {
+        Some(reference) => event.json("ref", reference),
+        None => event,
+    };
+    match result {
+        Ok(value) => event.raw("value", &value),
+        Err(problem) => event.text("error", &problem.text).text("code", problem.code),
+    }
+    .line()
+}
+
+fn address_json(address: Option<&Address>) -> Json {
+    address.map_or(Json::Null, |address| Json::Text(address.to_string()))
+}
+
+fn event_line(event: &Event) -> String {
+    match event {
+        Event::Message(message) => Object::new("event", "message")
+            .text("kind", message.kind().name())
+            .text("id", &message.id().to_string())
+            .text("sender", message.sender().as_str())
+            .number("time", message.time())
+            .payload("payload", &message.payload()),
+        Event::Connected { peer, address } => Object::new("event", "connected")
+            .text("peer", peer.as_str())
+            .json("address", &address_json(address.as_ref())),
+        Event::Disconnected { peer, reason } => Object::new("event", "disconnected")
+            .text("peer", peer.as_str())
+            .text("reason", reason.code())
+            .text("detail", &reason.to_string()),
+        Event::SlowPeer { peer } => Object::new("event", "slow_peer").text("peer", peer.as_str()),
+        Event::Redial { address, problem, pause } => Object::new("event", "error")
+            .text(
+                "error",
+                &format!("no link to {address}: {problem}; trying again in {:.1} s", pause.as_secs_f32()),
+            )
+            .text("code", "connect"),
+        Event::Lagged { count } => Object::new("event", "lagged").number("count", *count),
+        // An event of a later version of the library.
+        other => Object::new("event", "other").text("detail", &format!("{other:?}")),
+    }
+    .line()
+}
