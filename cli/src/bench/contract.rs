@@ -6,6 +6,7 @@
 
 use std::io::{BufRead, Write};
 
+use peernet::wire::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -32,9 +33,9 @@ pub(crate) struct Role {
     /// Encryption of the subnet
     #[arg(long)]
     pub(super) encryption: Option<String>,
-    /// Compress with all methods where that pays (default: not at all)
-    #[arg(long)]
-    pub(super) compress: bool,
+    /// Methods to compress with where that pays, best first, as in `zlib,gzip` (default: none)
+    #[arg(long, value_delimiter = ',')]
+    pub(super) compress: Vec<Method>,
     /// What the messages are made of
     #[arg(long, value_parser = ["random", "text"], default_value = "random")]
     pub(super) content: String,
@@ -115,9 +116,9 @@ impl Recorder {
         }
     }
 
-    /// One message arrived. Reports by itself with the last.
-    pub(super) fn record(&mut self, message: &[u8]) {
-        let Some(sequence) = message.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)) else { return };
+    /// One message arrived. Returns whether it was the last.
+    pub(super) fn record(&mut self, message: &[u8]) -> bool {
+        let Some(sequence) = sequence(message) else { return false };
         if self.received == 0 {
             self.first_ns = now_ns();
         }
@@ -140,12 +141,11 @@ impl Recorder {
         if self.received.is_multiple_of(32) || self.received >= self.expected {
             self.last_ns = now_ns();
         }
-        if self.received == self.expected {
-            self.report();
-        }
+        self.received == self.expected
     }
 
-    pub(super) fn report(&mut self) {
+    /// Reports, once, what arrived, and in how many bytes on the wire.
+    pub(super) fn report(&mut self, wire_bytes: u64) {
         if std::mem::replace(&mut self.reported, true) {
             return;
         }
@@ -153,7 +153,7 @@ impl Recorder {
         emit(&json!({
             "ev": "result", "received": self.received, "bytes": self.bytes,
             "first_ns": self.first_ns, "last_ns": self.last_ns,
-            "exactly_once": self.doubled == 0 && distinct == self.expected,
+            "exactly_once": self.doubled == 0 && distinct == self.expected, "wire_bytes": wire_bytes,
         }));
     }
 }

@@ -44,7 +44,7 @@ fn config(role: &Role) -> Config {
         // The links are those that the harness names.
         max_outgoing: 0,
         max_peers: role.nodes.max(8),
-        compression: if role.compress { Config::default().compression } else { Vec::new() },
+        compression: role.compress.clone(),
         ..Config::default()
     }
 }
@@ -106,25 +106,25 @@ async fn flow(role: &Role, encryption: Encryption) -> Result<(), Failure> {
         tokio::select! {
             biased;
             message = mesh.recv() => match message {
-                Ok(message) => record(&mut recorder, &message),
+                Ok(message) => record(&mut recorder, &mesh, &message),
                 Err(error) => eprintln!("note: {error}"),
             },
             line = lines.recv() => match line {
-                Some(Control::Stop) => recorder.report(),
+                Some(Control::Stop) => recorder.report(mesh.stats().bytes_in),
                 Some(Control::Quit) | None => return Ok(()),
                 Some(_) => {}
             },
         }
         // What waits is taken without asking for a control line each time.
         while let Ok(Some(message)) = mesh.try_recv() {
-            record(&mut recorder, &message);
+            record(&mut recorder, &mesh, &message);
         }
     }
 }
 
-fn record(recorder: &mut Recorder, message: &Message) {
-    if let Some(bytes) = message.bytes() {
-        recorder.record(bytes);
+fn record(recorder: &mut Recorder, mesh: &Mesh, message: &Message) {
+    if message.bytes().is_some_and(|bytes| recorder.record(bytes)) {
+        recorder.report(mesh.stats().bytes_in);
     }
 }
 

@@ -83,8 +83,9 @@ fn send(role: &Role, peers: &mut [TcpStream]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads frames, checks them, and gives each one's bytes to `take` until it says stop.
-fn each(stream: &mut TcpStream, mut take: impl FnMut(&[u8], bool) -> bool) -> std::io::Result<()> {
+/// Reads frames, checks them, and gives each one's bytes and its size on the wire to `take` until it
+/// says stop.
+fn each(stream: &mut TcpStream, mut take: impl FnMut(&[u8], usize) -> bool) -> std::io::Result<()> {
     let mut decoder = Decoder::new(1 << 20);
     let mut buffer = vec![0; READ];
     let bad = |error: String| std::io::Error::other(error);
@@ -97,8 +98,8 @@ fn each(stream: &mut TcpStream, mut take: impl FnMut(&[u8], bool) -> bool) -> st
         while let Some(content) = decoder.next_frame().map_err(|e| bad(e.to_string()))? {
             let body = open(content, &[], 1 << 20).map_err(|e| bad(e.to_string()))?;
             let message = Message::read(body, &Limits::default()).map_err(|e| bad(e.to_string()))?;
-            let more = decoder.peek().is_ok_and(|frame| frame.is_some());
-            if !take(message.only_bytes().unwrap_or_default(), more) {
+            let frame = LENGTH_LEN + message.body().len();
+            if !take(message.only_bytes().unwrap_or_default(), frame) {
                 return Ok(());
             }
         }
@@ -109,9 +110,13 @@ fn receive(mut stream: TcpStream, echo: bool, count: u64) {
     let Ok(mut answers) = stream.try_clone() else { return };
     let mut recorder = Recorder::new(count);
     let mut out = Vec::new();
-    let _ = each(&mut stream, |message, _| {
+    let mut wire_bytes = 0;
+    let _ = each(&mut stream, |message, frame| {
+        wire_bytes += frame as u64;
         if !echo {
-            recorder.record(message);
+            if recorder.record(message) {
+                recorder.report(wire_bytes);
+            }
             return true;
         }
         out.clear();

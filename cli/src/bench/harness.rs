@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use peernet::wire::Method;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -31,9 +32,9 @@ pub(crate) struct Options {
     /// Encryption of the subnet
     #[arg(long, default_value = "plaintext")]
     encryption: String,
-    /// Let nodes compress where that pays
-    #[arg(long)]
-    compress: bool,
+    /// Methods that nodes compress with where that pays, as in `zlib,gzip` (default: none)
+    #[arg(long, value_delimiter = ',')]
+    compress: Vec<Method>,
     /// What the messages are made of
     #[arg(long, value_parser = ["random", "text"], default_value = "random")]
     content: String,
@@ -98,6 +99,17 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// Seconds this process has spent on a CPU.
+    fn cpu_seconds(&self) -> f64 {
+        // Fields 14 and 15 of proc(5) stat, behind the name in parentheses, in ticks of 10 ms.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>()
+            / 100.0
+    }
+}
+
 impl Drop for Driver {
     fn drop(&mut self) {
         self.say("quit");
@@ -137,8 +149,8 @@ fn gather(
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value])
         .collect();
-        if options.compress {
-            role.push("--compress".to_owned());
+        for method in &options.compress {
+            role.extend(["--compress".to_owned(), method.name().to_owned()]);
         }
         drivers.push(Driver::start(kind, &role)?);
     }
@@ -163,6 +175,10 @@ struct Flow {
     delivered: u64,
     expected: u64,
     exactly_once: bool,
+    /// Time on a CPU of all processes together, for each delivery.
+    cpu_us: f64,
+    /// Bytes received for each delivery, copies on other ways included.
+    wire_bytes: f64,
 }
 
 fn flow(
@@ -174,6 +190,8 @@ fn flow(
     options: &Options,
 ) -> Result<Flow, Failure> {
     let mut drivers = gather(kind, workload, nodes, size, count, options)?;
+    let cpu = |drivers: &[Driver]| drivers.iter().map(Driver::cpu_seconds).sum::<f64>();
+    let before = cpu(&drivers);
     drivers[0].say("go");
     drivers[0].wait("sent", PATIENCE)?;
     let mut results = Vec::new();
@@ -184,6 +202,7 @@ fn flow(
         })?;
         results.push(result);
     }
+    let cpu_seconds = cpu(&drivers) - before;
     let number = |result: &Value, name: &str| result[name].as_u64().unwrap_or(0);
     let delivered = results.iter().map(|result| number(result, "received")).sum::<u64>();
     let first = results.iter().map(|result| number(result, "first_ns")).min().unwrap_or(0);
@@ -194,6 +213,9 @@ fn flow(
         delivered,
         expected: count * (nodes as u64 - 1),
         exactly_once: results.iter().all(|result| result["exactly_once"] == true),
+        cpu_us: cpu_seconds * 1e6 / delivered.max(1) as f64,
+        wire_bytes: results.iter().map(|result| number(result, "wire_bytes")).sum::<u64>() as f64
+            / delivered.max(1) as f64,
     })
 }
 
@@ -215,6 +237,8 @@ fn flows(kind: &str, workload: &str, nodes: usize, size: usize, options: &Option
         delivered: runs.iter().map(|run| run.delivered).sum(),
         expected: runs.iter().map(|run| run.expected).sum(),
         exactly_once: runs.iter().all(|run| run.exactly_once),
+        cpu_us: median(runs.iter().map(|run| run.cpu_us).collect()),
+        wire_bytes: median(runs.iter().map(|run| run.wire_bytes).collect()),
     })
 }
 
@@ -227,17 +251,19 @@ fn compare(
 ) -> Result<(), Failure> {
     println!("{title}");
     println!(
-        "{:>8}  {:<8} {:>14} {:>10} {:>24}  {:<13} {:>9}",
-        "bytes", "", "messages/s", "MB/s", "delivered / sent", "exactly once", "of floor"
+        "{:>7} {:<8} {:>12} {:>8} {:>9} {:>8} {:>22}  {:<12} {:>8}",
+        "bytes", "", "messages/s", "MB/s", "CPU us", "wire B", "delivered / sent", "exactly once", "of floor"
     );
     for &size in sizes {
         let floor = flows("floor", workload, nodes, size, options)?;
         let node = flows("driver", workload, nodes, size, options)?;
         for (name, run) in [("floor", floor), ("peernet", node)] {
             println!(
-                "{size:>8}  {name:<8} {:>14.0} {:>10.1} {:>24}  {:<13} {:>8.2}",
+                "{size:>7} {name:<8} {:>12.0} {:>8.1} {:>9.3} {:>8.0} {:>22}  {:<12} {:>8.2}",
                 run.per_second,
                 run.per_second * size as f64 / 1e6,
+                run.cpu_us,
+                run.wire_bytes,
                 format!("{} / {}", run.delivered, run.expected),
                 if run.exactly_once { "yes" } else { "NO" },
                 run.per_second / floor.per_second,
@@ -245,6 +271,7 @@ fn compare(
         }
     }
     println!("Floor: the same frames over bare blocking sockets, hashed and checked, without a node.");
+    println!("CPU: of all processes together, for each message delivered. wire: received for each.");
     Ok(())
 }
 

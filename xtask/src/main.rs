@@ -1,0 +1,116 @@
+//! The project's own commands, without any dependency: `cargo xtask test` is every test, and sets up
+//! what it needs itself.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "cargo xtask COMMAND
+
+  test     every test of the quick set, real peers included (their environments are made first)
+  lint     formatting, clippy, documentation and the scripts' linter
+  long     the long set: simulated days, thousands of seeds, ten minutes of each fuzz target
+  fuzz N   each fuzz target for N seconds (600)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args.as_slice() {
+        ["test"] => test(),
+        ["lint"] => lint(),
+        ["long"] => long(),
+        ["fuzz"] => fuzz("600"),
+        ["fuzz", seconds] => fuzz(seconds),
+        _ => {
+            eprintln!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            eprintln!("xtask: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Outcome = Result<(), String>;
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Where the real peers' environments are, outside of the sources.
+fn real_peers() -> PathBuf {
+    env::var_os("PEERNET_REAL_PEERS").map_or_else(|| root().join("target/real-peers"), PathBuf::from)
+}
+
+/// Runs one step in the workspace's folder, saying which.
+fn step(command: &mut Command) -> Outcome {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let line = format!("{name} {}", args.join(" "));
+    println!("\n== {line}");
+    let status = command.current_dir(root()).env("PEERNET_REAL_PEERS", real_peers()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{line}` failed: {status}")),
+        Err(error) => Err(format!("`{line}` could not be started: {error}")),
+    }
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    command
+}
+
+fn set_up_real_peers() -> Outcome {
+    let setup = root().join("conformance/real-peers/setup");
+    step(Command::new(setup).arg(real_peers()))
+}
+
+fn test() -> Outcome {
+    set_up_real_peers()?;
+    // The pure part alone first: it must build without tokio.
+    step(&mut cargo(&["check", "--release", "--package", "libpeernet", "--no-default-features"]))?;
+    // One profile for tests, the command and the conformance suite, so that nothing is built twice.
+    step(&mut cargo(&["test", "--release", "--workspace"]))?;
+    step(&mut cargo(&["run", "--release", "--bin", "peernet", "--", "conformance"]))?;
+    let testee = format!(
+        "{} {}",
+        real_peers().join("py/bin/python").display(),
+        root().join("conformance/real-peers/py2p_testee.py").display()
+    );
+    step(&mut cargo(&["run", "--release", "--bin", "peernet", "--", "conformance", "--against", &testee]))
+}
+
+fn lint() -> Outcome {
+    step(&mut cargo(&["fmt", "--all", "--check"]))?;
+    step(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step(cargo(&["doc", "--release", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    set_up_real_peers()?;
+    let python = real_peers().join("py/bin/python");
+    step(Command::new(&python).args(["-m", "ruff", "check", "conformance"]))?;
+    step(Command::new(python).args(["-m", "ruff", "format", "--check", "conformance"]))
+}
+
+fn long() -> Outcome {
+    set_up_real_peers()?;
+    step(cargo(&["test", "--release", "--workspace"]).env("PEERNET_LONG", "1"))?;
+    fuzz("600")
+}
+
+/// Needs `cargo install cargo-fuzz`. The fuzzer's flags are unstable ones of the compiler, which the
+/// stable one takes when told to.
+fn fuzz(seconds: &str) -> Outcome {
+    for target in ["frame", "message", "decompress", "value", "node"] {
+        let time = format!("-max_total_time={seconds}");
+        step(cargo(&["fuzz", "run", "--fuzz-dir", "fuzz", target, "--", &time]).env("RUSTC_BOOTSTRAP", "1"))?;
+    }
+    Ok(())
+}
