@@ -19,6 +19,7 @@ mod mesh;
 pub mod protocol;
 #[cfg(feature = "net")]
 mod runtime;
+pub mod sim;
 #[cfg(feature = "net")]
 mod transport;
 pub mod wire;
