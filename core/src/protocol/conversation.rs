@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::seq::SliceRandom;
 
 use super::address::{Address, Target};
-use super::dialler::{Purpose, State};
+use super::dialler::Purpose;
 use super::handshake::{Dialect, Handshake, common, read_methods, write_methods};
 use super::link::Sent;
 use super::lookup::id_value;
@@ -23,6 +23,8 @@ const MAX_READ: usize = 1000;
 /// Handshakes and requests that come faster than this are not each answered with a peers list: the
 /// answer may be a hundred times as long.
 const PEERS_PAUSE: Duration = Duration::from_secs(1);
+/// Links to the same peer, at most, until it is decided which stays; a further one is closed.
+const MAX_LINKS: usize = 4;
 /// js2p forgets a peer when one of two connections to it closes; by then it has noticed.
 const GREET_PAUSE: Duration = Duration::from_millis(300);
 /// How long a py2p has to show that it reads the link that is left of two.
@@ -104,9 +106,13 @@ impl Node {
         }
     }
 
-    /// Two links to one peer: both sides must close the same one, and py2p's rule is the one that
-    /// others know. A link survives if the greater id dialled it; of two dialled by the same side,
-    /// the newer if that side has the greater id, else the older.
+    /// Two links to one peer, of which one must go, the same on both sides. py2p's rule is the one
+    /// that others know: a link survives if the greater id dialled it; of two dialled by the same
+    /// side, the newer if that side has the greater id, else the older.
+    ///
+    /// What is newer may look different from the two ends, and either may learn of a link before the
+    /// other does. So among our own kind only the greater id closes anything, and only once the peer
+    /// has shown that it knows of the link that is kept. 0.7 nodes close by themselves, at once.
     fn resolve_double(
         &mut self,
         now: Now,
@@ -117,12 +123,12 @@ impl Node {
     ) {
         let we_are_greater = self.identity.id.cmp_int(&handshake.id) == Ordering::Greater;
         let newer_is_ours = self.links.get(&newer).is_some_and(super::link::Link::is_outgoing);
-        let keep_newer = we_are_greater == newer_is_ours;
         let (peer, dialect) = (handshake.id.clone(), handshake.dialect);
-        let (kept, closed) = if keep_newer { (newer, older) } else { (older, newer) };
+        let crowded = self.links_to(&peer).len() >= MAX_LINKS;
+        let keep_newer = we_are_greater == newer_is_ours && !crowded;
+        let one_decides = dialect == Dialect::Peernet && !crowded;
         if keep_newer {
             self.settle(now, newer, handshake, out);
-            self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(newer));
         } else {
             // A 0.7 peer that never gets a handshake on a link never takes it for the one it has.
             if dialect == Dialect::Peernet {
@@ -134,19 +140,24 @@ impl Node {
                 link.peer = Some(super::link::Peer { id, address, dialect, methods: methods.clone() });
             }
             self.agree(newer, &methods, out);
+            if one_decides && !we_are_greater {
+                // The one who decides may want to keep this link, and waits for a word on it.
+                self.send_peers(now, newer, out);
+            }
         }
-        out.close(closed, CloseReason::Duplicate);
+        self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(newer));
         for link in [older, newer] {
-            let Some(dial) = self.links.get(&link).and_then(|link| link.dial) else { continue };
-            self.dial_stands(dial, &peer, out);
-            match self.dialler.get_mut(dial) {
-                Some(entry) if link == closed && matches!(entry.purpose, Purpose::User { .. }) => {
-                    entry.state = State::Satisfied(peer.clone());
-                }
-                Some(_) if link == closed => {
-                    self.dialler.remove(dial);
-                }
-                _ => {}
+            if let Some(dial) = self.links.get(&link).and_then(|link| link.dial) {
+                self.dial_stands(dial, &peer, out);
+            }
+        }
+        let (kept, other) = if keep_newer { (newer, older) } else { (older, newer) };
+        if !one_decides {
+            self.close_duplicate(other, out);
+        } else if we_are_greater && let Some(link) = self.links.get_mut(&kept) {
+            link.doubled = true;
+            if link.confirmed {
+                self.close_duplicates(kept, out);
             }
         }
         match dialect {
@@ -166,6 +177,50 @@ impl Node {
             self.request_peers(now, id, out);
             self.set_timer(now.mono + DOUBT_PAUSE, Timer::Alive(id));
         }
+    }
+
+    /// The peer on `kept` knows of that link: the others that lead to it can go.
+    pub(super) fn close_duplicates(&mut self, kept: LinkId, out: &mut Outbox) {
+        let Some(link) = self.links.get_mut(&kept) else { return };
+        link.doubled = false;
+        let Some(peer) = link.peer.as_ref().map(|peer| peer.id.clone()) else { return };
+        // By now another may have been preferred to it.
+        if self.link_to(&peer) == Some(kept) {
+            for other in self.links_to(&peer).into_iter().filter(|link| *link != kept) {
+                self.close_duplicate(other, out);
+            }
+        }
+    }
+
+    fn close_duplicate(&mut self, id: LinkId, out: &mut Outbox) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.closing) else { return };
+        link.closing = true;
+        out.close(id, CloseReason::Duplicate);
+        if let Some(peer) = &link.peer {
+            self.dialler.replaced(link.dial, id, &peer.id);
+        }
+    }
+
+    /// All links to a peer whose handshakes are done, those that are only read out excepted, and the
+    /// one in the table last.
+    pub(super) fn links_to(&self, peer: &NodeId) -> Vec<LinkId> {
+        let in_table = self.link_to(peer);
+        let leads_there = |link: &&super::link::Link| {
+            !link.closing && link.peer.as_ref().is_some_and(|there| there.id == *peer)
+        };
+        let others = self.links.values().filter(leads_there).map(|link| link.id);
+        others.filter(|link| Some(*link) != in_table).chain(in_table).collect()
+    }
+
+    /// The link to a peer is gone: if there is another, it takes its place.
+    pub(super) fn fall_back(&mut self, peer: &NodeId) -> bool {
+        let Some(next) = self.links_to(peer).first().copied() else { return false };
+        self.table.insert(peer.clone(), next);
+        self.count_legacy();
+        if let Some(link) = self.links.get_mut(&next) {
+            link.doubled = self.identity.id.cmp_int(peer) == Ordering::Greater;
+        }
+        true
     }
 
     /// A handshake on a link that has had one: its methods count, nothing else may change.

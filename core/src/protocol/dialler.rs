@@ -85,14 +85,29 @@ impl Dialler {
         std::mem::take(&mut self.dials).into_values().collect()
     }
 
-    /// Forgets what keeps up a link to `peer` (the user disconnected it).
-    pub(super) fn release(&mut self, peer: &NodeId, link: Option<LinkId>) {
+    /// Forgets what keeps up `links`, all that lead to `peer` (the user disconnected it).
+    pub(super) fn release(&mut self, peer: &NodeId, links: &[LinkId]) {
         self.dials.retain(|_, dial| match &dial.state {
-            State::Linked(linked) => Some(*linked) != link,
+            State::Linked(linked) => !links.contains(linked),
             State::Satisfied(satisfied) => satisfied != peer,
             State::Waiting(_) => dial.target.id.as_ref() != Some(peer),
             State::Dialling => true,
         });
+    }
+
+    /// The link that came of a dial is given up for another to the same peer: what the user asked
+    /// for is satisfied as long as that one stands.
+    pub(super) fn replaced(&mut self, dial: Option<DialId>, link: LinkId, peer: &NodeId) {
+        let Some(dial) = dial else { return };
+        match self.dials.get_mut(&dial) {
+            Some(entry) if entry.state != State::Linked(link) => {}
+            Some(entry) if matches!(entry.purpose, Purpose::User { .. }) => {
+                entry.state = State::Satisfied(peer.clone());
+            }
+            _ => {
+                self.dials.remove(&dial);
+            }
+        }
     }
 
     /// Dials that wait for a link to `peer`, which another link fulfilled until now.

@@ -41,6 +41,12 @@ pub(super) struct Link {
     /// When we last answered a handshake or a request with a peers list.
     pub(super) peers_sent: Option<Duration>,
     pub(super) peer: Option<Peer>,
+    /// Whether something came after the handshake, so that the peer has read ours.
+    pub(super) confirmed: bool,
+    /// Whether other links to the same peer are to be closed once this one is confirmed.
+    pub(super) doubled: bool,
+    /// Whether we closed it as a duplicate, and only read it out.
+    pub(super) closing: bool,
     pub(super) last_sent: Option<Sent>,
 }
 
@@ -57,6 +63,9 @@ impl Link {
             probed: false,
             peers_sent: None,
             peer: None,
+            confirmed: false,
+            doubled: false,
+            closing: false,
             last_sent: None,
         }
     }

@@ -246,6 +246,10 @@ impl Node {
         if link.peer.is_none() {
             return self.on_first_message(now, from, &message, out);
         }
+        link.confirmed = true;
+        if link.doubled {
+            self.close_duplicates(from, out);
+        }
         match message.header().kind {
             kind::BROADCAST => self.on_broadcast(now, from, message, out),
             kind::RENEGOTIATE => self.on_renegotiate(now, from, &message, out),
@@ -319,15 +323,13 @@ impl Node {
                 out.outputs.push(Output::Dial { dial, address });
             }
             Command::Disconnect { token, peer } => {
-                let link = self.table.get(&peer).copied();
-                self.dialler.release(&peer, link);
-                let result = match link {
-                    Some(link) => {
-                        self.close_link(now, link, CloseReason::Local, out);
-                        Ok(peer)
-                    }
-                    None => Err(CommandError::NotConnected { peer }),
-                };
+                let links = self.links_to(&peer);
+                self.dialler.release(&peer, &links);
+                let connected = self.table.contains_key(&peer);
+                for link in links {
+                    self.close_link(now, link, CloseReason::Local, out);
+                }
+                let result = if connected { Ok(peer) } else { Err(CommandError::NotConnected { peer }) };
                 out.event(Event::Done { token, result });
             }
             Command::Close => self.on_close(now, out),
@@ -481,13 +483,16 @@ impl Node {
                 self.table.remove(&peer.id);
                 self.count_legacy();
                 let (peer, reason) = (peer.id.clone(), reason.clone());
+                if self.fall_back(&peer) {
+                    return self.dialler.replaced(link.dial, id, &peer);
+                }
                 for dial in self.dialler.satisfied_by(&peer) {
                     self.dial_ended(now, dial, &reason.to_string(), None, out);
                 }
                 out.event(Event::Disconnected { peer, reason });
             }
-            // A duplicate that has lingered long enough.
-            Some(_) => return,
+            // Another link to the same peer stands.
+            Some(peer) => return self.dialler.replaced(link.dial, id, &peer.id),
         }
         if let Some(dial) = link.dial {
             self.dial_ended(now, dial, &reason.to_string(), Some(&reason), out);
@@ -502,7 +507,7 @@ impl Node {
     }
 
     /// Only 0.7 peers ask for the last message again, and it is kept only where there are any.
-    fn count_legacy(&mut self) {
+    pub(super) fn count_legacy(&mut self) {
         let links = self.table.values().filter_map(|link| self.links.get(link));
         self.legacy_peers = links.filter(|link| link.may_ask_again()).count();
     }
