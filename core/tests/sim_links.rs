@@ -83,6 +83,22 @@ fn one_dials_the_other_twice() {
     });
 }
 
+/// More connections at once than are kept until it is decided.
+#[test]
+fn both_dial_each_other_many_times() {
+    for_seeds(30, 5_000, |seed| {
+        let options = Options { seed, latency: ms(1)..=ms(60), jitter: ms(40), ..Options::default() };
+        let mut network = Network::new(options);
+        let nodes = network.add_nodes(2, &node_config());
+        for dial in 0..8 {
+            network.connect(nodes[dial % 2], nodes[1 - dial % 2]).unwrap();
+        }
+        network.run_for(secs(10));
+        assert!(network.is_linked(nodes[0], nodes[1]), "they have no link in common");
+        assert_eq!(network.connections(nodes[0], nodes[1]), 1, "only one connection stays");
+    });
+}
+
 #[test]
 fn a_link_whose_other_end_is_silently_gone_is_closed_and_dialled_again() {
     for_seeds(20, 500, |seed| {

@@ -154,11 +154,8 @@ impl Node {
         let (kept, other) = if keep_newer { (newer, older) } else { (older, newer) };
         if !one_decides {
             self.close_duplicate(other, out);
-        } else if we_are_greater && let Some(link) = self.links.get_mut(&kept) {
-            link.doubled = true;
-            if link.confirmed {
-                self.close_duplicates(kept, out);
-            }
+        } else if we_are_greater {
+            self.close_duplicates_in_time(kept, out);
         }
         match dialect {
             Dialect::Js2p => self.set_timer(now.mono + GREET_PAUSE, Timer::Greet(kept)),
@@ -176,6 +173,15 @@ impl Node {
             link.heard = now.mono.saturating_sub(self.config.keep_alive);
             self.request_peers(now, id, out);
             self.set_timer(now.mono + DOUBT_PAUSE, Timer::Alive(id));
+        }
+    }
+
+    /// Closes the other links to the peer on `kept` as soon as it has shown that it knows of this one.
+    fn close_duplicates_in_time(&mut self, kept: LinkId, out: &mut Outbox) {
+        let Some(link) = self.links.get_mut(&kept) else { return };
+        link.doubled = true;
+        if link.confirmed {
+            self.close_duplicates(kept, out);
         }
     }
 
@@ -213,12 +219,12 @@ impl Node {
     }
 
     /// The link to a peer is gone: if there is another, it takes its place.
-    pub(super) fn fall_back(&mut self, peer: &NodeId) -> bool {
+    pub(super) fn fall_back(&mut self, peer: &NodeId, out: &mut Outbox) -> bool {
         let Some(next) = self.links_to(peer).first().copied() else { return false };
         self.table.insert(peer.clone(), next);
         self.count_legacy();
-        if let Some(link) = self.links.get_mut(&next) {
-            link.doubled = self.identity.id.cmp_int(peer) == Ordering::Greater;
+        if self.identity.id.cmp_int(peer) == Ordering::Greater {
+            self.close_duplicates_in_time(next, out);
         }
         true
     }

@@ -483,7 +483,7 @@ impl Node {
                 self.table.remove(&peer.id);
                 self.count_legacy();
                 let (peer, reason) = (peer.id.clone(), reason.clone());
-                if self.fall_back(&peer) {
+                if self.fall_back(&peer, out) {
                     return self.dialler.replaced(link.dial, id, &peer);
                 }
                 for dial in self.dialler.satisfied_by(&peer) {
