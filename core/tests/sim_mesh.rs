@@ -272,11 +272,11 @@ fn churn() {
 #[test]
 fn a_whisper_finds_its_way_to_a_node_several_hops_away() {
     for_seeds(20, 2_000, |seed| {
-        let options = Options { seed, ..Options::default() };
-        let mut network = Network::new(options);
-        let nodes = network.add_nodes(6, &node_config());
-        for pair in nodes.windows(2) {
-            network.connect(pair[0], pair[1]).unwrap();
+        let mut network = Network::new(Options { seed, ..Options::default() });
+        let nodes = network.add_nodes(8, &node_config());
+        // A line of six; the other two know the last one too, and tell its address as well.
+        for (from, to) in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (3, 6), (6, 5), (3, 7), (7, 5)] {
+            network.connect(nodes[from], nodes[to]).unwrap();
         }
         assert!(network.run_until_idle(secs(10)));
         let (first, last) = (nodes[0], nodes[5]);
@@ -290,6 +290,7 @@ fn a_whisper_finds_its_way_to_a_node_several_hops_away() {
             assert_eq!((arrivals[0].node, arrivals[0].count, arrivals[0].hops), (last, 1, 1));
         }
         assert!(network.is_linked(first, last), "it was dialled for that");
+        assert_eq!(network.counters(first).links_opened, 2, "once, however many told its address");
         // Now they are neighbours, and the answer needs no looking for.
         let (answer, _) = network.send(last, first, &("yes",)).unwrap();
         assert!(network.run_until_idle(secs(10)));
