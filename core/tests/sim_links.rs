@@ -6,9 +6,13 @@ mod sim_seeds;
 
 use std::time::Duration;
 
-use peernet::Config;
+use peernet::identity::NodeId;
 use peernet::protocol::{CloseReason, Event};
 use peernet::sim::{Network, NodeIndex, Options, node_config};
+use peernet::wire::{Form, Message};
+use peernet::{Config, Value};
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt, SeedableRng};
 use sim_seeds::{for_seeds, ms, secs};
 
 /// Two nodes that dial each other, the first `first` ahead of the second, and speak whenever they
@@ -159,6 +163,99 @@ fn what_was_disconnected_stays_so() {
             network.disconnect(from, to).unwrap();
             network.run_for(secs(300));
             assert!(network.is_linked(from, to));
+        }
+    });
+}
+
+/// A value that may stand in a control message, or may not.
+fn any_value(rng: &mut SmallRng, network: &Network, depth: usize) -> Value {
+    let any_node = NodeIndexes::of(network).any(rng);
+    match rng.random_range(0..if depth > 0 { 11 } else { 9 }) {
+        0 => Value::Nil,
+        1 => Value::Bool(rng.random()),
+        2 => Value::from(rng.random_range(0..20u64)),
+        3 => Value::from(rng.next_u64()),
+        4 => Value::from("*"),
+        5 => Value::Bin(b"*".to_vec()),
+        6 => Value::from(network.id(any_node).as_str()),
+        7 => Value::Bin(network.id(any_node).as_str().as_bytes().to_vec()),
+        8 => Value::from(network.address(any_node).host.as_str()),
+        9 => {
+            let address = network.address(any_node);
+            let parts = vec![address.host.as_str().into(), Value::from(u64::from(address.port))];
+            Value::Array(vec![Value::Array(parts), network.id(any_node).as_str().into()])
+        }
+        _ => Value::Array((0..rng.random_range(0..6)).map(|_| any_value(rng, network, depth - 1)).collect()),
+    }
+}
+
+struct NodeIndexes(Vec<NodeIndex>);
+
+impl NodeIndexes {
+    fn of(network: &Network) -> Self {
+        Self(network.nodes().collect())
+    }
+
+    fn any(&self, rng: &mut SmallRng) -> NodeIndex {
+        self.0[rng.random_range(0..self.0.len())]
+    }
+}
+
+/// A message that looks like one of the protocol's own, of any type and code and by any author.
+fn any_message(rng: &mut SmallRng, network: &Network, from: NodeIndex) -> Message {
+    let kind = rng.random_range(0..5);
+    let author = match rng.random_range(0..4) {
+        0 => NodeId::from_digest(&rng.random::<[u8; 32]>().repeat(2)[..48].try_into().unwrap()),
+        1 => network.id(NodeIndexes::of(network).any(rng)).clone(),
+        _ => network.id(from).clone(),
+    };
+    let form = if rng.random() { Form::Str } else { Form::Bin };
+    let time = network.wall(from) + rng.random_range(-100..100);
+    let mut payload = vec![Value::from(rng.random_range(0..20u64))];
+    payload.extend((0..rng.random_range(0..5)).map(|_| any_value(rng, network, 3)));
+    Message::pack_raw(kind, author.as_str().as_bytes(), form, time, &payload).unwrap()
+}
+
+#[test]
+fn whatever_one_node_says_the_others_go_on() {
+    for_seeds(10, 2_000, |seed| {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let config = Config { max_outgoing: if seed % 2 == 0 { 0 } else { 4 }, ..node_config() };
+        let options = Options { seed, ..Options::default() };
+        let mut network = Network::random(options, &config, 12, 4);
+        assert!(network.run_until_idle(secs(60)));
+        let liar = network.add_node(config);
+        let honest: Vec<NodeIndex> = network.nodes().filter(|node| *node != liar).collect();
+        let before: Vec<(NodeIndex, Vec<NodeIndex>)> =
+            honest.iter().map(|node| (*node, network.neighbours(*node))).collect();
+        for victim in &honest[..3] {
+            network.connect(liar, *victim).unwrap();
+        }
+        for round in 0..200u32 {
+            for victim in &honest {
+                for _ in 0..rng.random_range(0..4) {
+                    let message = any_message(&mut rng, &network, liar);
+                    network.inject(liar, *victim, message);
+                }
+            }
+            if round % 10 == 0 {
+                let author = honest[rng.random_range(0..honest.len())];
+                let id = network.broadcast(author, &("among the honest", round)).unwrap();
+                network.run_for(secs(2));
+                let delivery = network.delivery(&id).unwrap();
+                assert_eq!(delivery.doubled(), 0);
+                for node in honest.iter().filter(|node| **node != author) {
+                    assert!(delivery.arrival(*node).is_some(), "{node} missed it");
+                }
+            }
+            network.run_for(ms(rng.random_range(0..500)));
+        }
+        let malformed: u64 = network.all_counters().map(|(_, counters)| counters.malformed).sum();
+        assert!(malformed > 0, "nobody listened to the liar");
+        for (node, neighbours) in before {
+            for other in neighbours {
+                assert!(network.is_linked(node, other), "{node} and {other} were parted");
+            }
         }
     });
 }

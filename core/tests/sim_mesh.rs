@@ -128,6 +128,30 @@ fn clocks_further_apart_miss_some_and_count_them_and_double_none() {
     assert!(missed > 0, "with such clocks something must be missed");
 }
 
+/// A clock that jumps ahead lets ids be forgotten; it must not let copies in again when it jumps back
+/// while they are still under way.
+#[test]
+fn clocks_that_jump_while_copies_are_under_way_double_none() {
+    for_seeds(20, 2_000, |seed| {
+        let options = Options { seed, latency: ms(50)..=ms(2_400), ..Options::default() };
+        let (mut network, nodes) = connected(options, 24, 4);
+        let mut dice = Dice(seed);
+        for number in 0..60 {
+            for node in &nodes {
+                if dice.roll(3) == 0 {
+                    network.set_clock_skew(*node, [0, 0, 20, 100, 1_000, -100][dice.roll(6)]);
+                }
+            }
+            broadcast(&mut network, nodes[dice.roll(24)], number);
+            network.run_for(ms(dice.roll(1_500) as u64));
+        }
+        network.run_for(secs(60));
+        for delivery in network.deliveries() {
+            assert_eq!(delivery.doubled(), 0, "{delivery:?}");
+        }
+    });
+}
+
 fn for_seeds_sum(quick: u64, many: u64, sum: &mut u64, simulate: impl Fn(u64) -> u64) {
     let total = std::cell::Cell::new(0);
     for_seeds(quick, many, |seed| total.set(total.get() + simulate(seed)));

@@ -2,7 +2,8 @@
 //!
 //! Ids are kept in one table per second of their stamp, so that forgetting is dropping a table and
 //! everything that a forgotten table might have held is refused by its stamp alone. Forgetting early
-//! therefore never lets a message in twice; it only narrows how late one may come.
+//! therefore never lets a message in twice; it only narrows how late one may come. Nor does a clock
+//! that is set back: the seconds that were forgotten stay forgotten, also where they lie ahead again.
 
 use crate::wire::DIGEST_LEN;
 
@@ -19,13 +20,17 @@ pub enum Verdict {
     Future,
 }
 
+/// Spans of forgotten seconds that are kept apart, at most.
+const MAX_SPANS: usize = 8;
+
 /// The memory of one node.
 #[derive(Debug)]
 pub struct Seen {
     /// Tables by second, ascending; few, and mostly only the last two or three are used.
     seconds: Vec<(i64, Table)>,
-    /// Everything stamped up to here is stale, whatever the clock says.
-    floor: i64,
+    /// Spans of seconds that were forgotten, ascending, with their ends. What is stamped in one of
+    /// them is stale, whatever the clock says. One is enough unless the clock jumps.
+    forgotten: Vec<(i64, i64)>,
     /// Seconds of lateness and of earliness that are accepted.
     window: i64,
     least_window: i64,
@@ -41,7 +46,7 @@ impl Seen {
     pub fn new(window: u32, least_window: u32, capacity: usize, secret: [u64; 2]) -> Self {
         Self {
             seconds: Vec::new(),
-            floor: i64::MIN,
+            forgotten: Vec::new(),
             window: window.into(),
             least_window: least_window.into(),
             capacity,
@@ -53,7 +58,8 @@ impl Seen {
 
     /// Whether a broadcast with this stamp and digest should be handled, without remembering it.
     pub fn check(&self, wall: i64, stamp: i64, digest: &[u8; DIGEST_LEN]) -> Verdict {
-        if stamp <= self.floor || stamp < wall.saturating_sub(self.window) {
+        let forgotten = |(first, last): &(i64, i64)| (*first..=*last).contains(&stamp);
+        if stamp < wall.saturating_sub(self.window) || self.forgotten.iter().any(forgotten) {
             return Verdict::Stale;
         }
         if stamp > wall.saturating_add(self.window) {
@@ -117,11 +123,6 @@ impl Seen {
         if wall == self.last_wall {
             return;
         }
-        if wall < self.last_wall.saturating_sub(self.window) {
-            // The clock was set back: stamps that a wrong clock let us forget are not refused for
-            // as long as it was wrong, only what stands before the new present.
-            self.floor = self.floor.min(wall.saturating_sub(1));
-        }
         self.last_wall = wall;
         let stale = wall.saturating_sub(self.window);
         while self.seconds.first().is_some_and(|(second, _)| *second < stale) {
@@ -131,8 +132,40 @@ impl Seen {
 
     fn forget_oldest(&mut self) {
         let (second, table) = self.seconds.remove(0);
-        self.floor = self.floor.max(second);
         self.len -= table.len;
+        // Everything older that could still have been accepted is refused with it.
+        self.refuse(second.saturating_sub(self.window * 2), second);
+    }
+
+    /// Adds a span to the forgotten ones.
+    fn refuse(&mut self, first: i64, last: i64) {
+        let at = self.forgotten.partition_point(|(_, before)| *before < first.saturating_sub(1));
+        let (mut first, mut last) = (first, last);
+        while let Some((other_first, other_last)) = self.forgotten.get(at).copied() {
+            if other_first > last.saturating_add(1) {
+                break;
+            }
+            (first, last) = (first.min(other_first), last.max(other_last));
+            self.forgotten.remove(at);
+        }
+        self.forgotten.insert(at, (first, last));
+        if self.forgotten.len() > MAX_SPANS {
+            self.close_narrowest_gap();
+        }
+    }
+
+    /// Too many spans: refuses what lies between the two that are nearest to each other.
+    fn close_narrowest_gap(&mut self) {
+        let gaps = self.forgotten.windows(2).map(|pair| match pair {
+            [(_, before), (after, _)] => after.saturating_sub(*before),
+            _ => i64::MAX,
+        });
+        if let Some((at, _)) = gaps.enumerate().min_by_key(|(_, gap)| *gap) {
+            let (_, last) = self.forgotten.remove(at + 1);
+            if let Some(span) = self.forgotten.get_mut(at) {
+                span.1 = last;
+            }
+        }
     }
 
     /// 64 bits of the digest under a secret, so that nobody can look for two ids that share them.
@@ -219,11 +252,13 @@ mod tests {
     }
 
     proptest! {
-        /// M-5: whatever the order, the bound and the clock (which does not run back), nothing is
-        /// new twice.
+        /// M-5: whatever the order, the bound and the clock, nothing is new twice.
         #[test]
         fn nothing_is_new_twice(
-            steps in prop::collection::vec((0i64..20, -70i64..70, 0u8..40), 1..600),
+            steps in prop::collection::vec(
+                (prop_oneof![9 => 0i64..20, 1 => -500i64..500], -70i64..70, 0u8..40),
+                1..600,
+            ),
             capacity in 4usize..64,
         ) {
             let mut seen = seen(capacity);
@@ -238,6 +273,32 @@ mod tests {
                     prop_assert!(new.insert((stamp, name)), "{stamp} {name} twice");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_lets_nothing_in_again_and_keeps_nothing_new_out() {
+        let mut seen = seen(1 << 20);
+        assert_eq!(seen.insert(1000, 1020, &digest(b"a")), Verdict::New);
+        assert_eq!(seen.insert(9000, 9000, &digest(b"b")), Verdict::New);
+        assert_eq!(seen.insert(9100, 9100, &digest(b"c")), Verdict::New);
+        assert_eq!(seen.insert(1010, 1020, &digest(b"a")), Verdict::Stale);
+        assert_eq!(seen.insert(1010, 1021, &digest(b"d")), Verdict::New);
+        assert_eq!(seen.insert(9005, 9000, &digest(b"b")), Verdict::Stale);
+    }
+
+    #[test]
+    fn spans_of_forgotten_seconds_stay_few() {
+        let mut seen = seen(1 << 20);
+        for jump in 0..100 {
+            let wall = jump * 10_000 + if jump == 50 { 9_000 } else { 0 };
+            seen.insert(wall, wall, &digest(b"a"));
+        }
+        assert!(seen.forgotten.len() <= MAX_SPANS);
+        assert!(seen.forgotten.is_sorted());
+        for jump in 0..99 {
+            let wall = jump * 10_000 + if jump == 50 { 9_000 } else { 0 };
+            assert_eq!(seen.check(wall, wall, &digest(b"a")), Verdict::Stale);
         }
     }
 
