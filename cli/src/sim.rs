@@ -13,9 +13,9 @@ use crate::failure::Failure;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Number of nodes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     nodes: u32,
-    /// Neighbours of a node, on average; the graph is random and connected
+    /// Neighbours of a node, on average; the graph is random and connected, so 2 is the least
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..))]
     degree: u32,
     /// Part of the messages that is lost on each link, from 0 to 1
@@ -239,7 +239,7 @@ impl Progress {
     fn show(&mut self, line: impl FnOnce() -> String) {
         // This is called for everything that happens, and even looking at the clock is work.
         self.calls = self.calls.wrapping_add(1);
-        if !self.terminal || self.calls % 1024 != 0 || Instant::now() < self.next {
+        if !self.terminal || !self.calls.is_multiple_of(1024) || Instant::now() < self.next {
             return;
         }
         self.next = Instant::now() + PROGRESS;

@@ -1,6 +1,6 @@
 //! Seeds for simulations: few in the quick set, many in the long one (`PEERNET_LONG=1`).
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::print_stderr)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
