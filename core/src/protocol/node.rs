@@ -219,11 +219,11 @@ impl Node {
             Input::Message { link, message } => self.on_message(now, link, message, out),
             Input::Duplicates { link, count } => {
                 self.counters.duplicates += count;
-                self.heard(now, link);
+                self.heard(now, link, out);
             }
             Input::Refused { link } => {
                 self.counters.refused += 1;
-                self.heard(now, link);
+                self.heard(now, link, out);
             }
             Input::Command(command) => self.on_command(now, command, out),
             Input::Tick => self.on_tick(now, out),
@@ -233,9 +233,13 @@ impl Node {
         }
     }
 
-    fn heard(&mut self, now: Now, link: LinkId) {
-        if let Some(link) = self.links.get_mut(&link) {
-            link.heard = now.mono;
+    /// Something came that was dropped unread: a sign of life from a neighbour, but no handshake from
+    /// a stranger.
+    fn heard(&mut self, now: Now, from: LinkId, out: &mut Outbox) {
+        match self.links.get_mut(&from) {
+            Some(link) if link.peer.is_some() => link.heard = now.mono,
+            Some(_) => self.close_link(now, from, CloseReason::HandshakeExpected, out),
+            None => {}
         }
     }
 
