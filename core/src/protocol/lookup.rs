@@ -127,11 +127,16 @@ impl Node {
         };
         let Some(lookup) = self.lookups.wanted.get_mut(&id) else { return };
         let ours = request.as_text() == Some(lookup.request.as_str());
+        let target = Target { id: Some(id), address: address.clone() };
         if !ours || lookup.dials >= MAX_DIALS || now.mono >= lookup.deadline {
             return;
         }
+        // Both of our requests may be answered, and by many. Two links to one 0.7 node at once can
+        // make it lose us altogether.
+        if self.dialler.is_under_way(&target) {
+            return;
+        }
         lookup.dials += 1;
-        let target = Target { id: Some(id), address: address.clone() };
         let dial = self.dialler.add(target, Purpose::Lookup, None);
         out.outputs.push(Output::Dial { dial, address });
     }
