@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peernet::identity::{NodeId, ProtocolId};
-use peernet::protocol::{Address, Command, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output};
+use peernet::protocol::{
+    Address, Command, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output, Token,
+};
 use peernet::wire::codes::{Place, TABLE, code, kind};
 use peernet::wire::{Decoder, Form, LENGTH_LEN, MAX_FRAME, Message, Method, base58, frame};
 use peernet::{Config, wire};
@@ -114,7 +116,13 @@ fn the_frame_is_the_golden_one() {
 #[test]
 fn the_handshake_is_what_a_node_says_first() {
     let (mut node, mut out) = (example_node(&[Method::Zlib, Method::Gzip]), Outbox::new());
-    node.handle(now(), Input::LinkUp { link: LinkId(1), origin: Origin::Accepted }, &mut out);
+    let target = "127.0.0.1:5555".parse().unwrap();
+    let connect = Command::Connect { token: Token(1), target, persist: false };
+    node.handle(now(), Input::Command(connect), &mut out);
+    let Some(Output::Dial { dial, .. }) = out.outputs.first() else { panic!("{out:?}") };
+    let origin = Origin::Dialled(*dial);
+    out.clear();
+    node.handle(now(), Input::LinkUp { link: LinkId(1), origin }, &mut out);
     let frames = sent(&out);
     assert_eq!(frames.len(), 1);
     assert_example("03-conversation.md", "handshake", &frames[0]);
