@@ -25,8 +25,13 @@ fn id(text: &str) -> NodeId {
 }
 
 fn tell(node: &mut Node, input: Input) -> Outbox {
+    tell_at(node, 1, input)
+}
+
+/// Tells it something that many seconds after it was made.
+fn tell_at(node: &mut Node, seconds: u64, input: Input) -> Outbox {
     let mut out = Outbox::new();
-    node.handle(Now { mono: Duration::from_secs(1), wall: TIME }, input, &mut out);
+    node.handle(Now { mono: Duration::from_secs(seconds), wall: TIME }, input, &mut out);
     out
 }
 
@@ -171,4 +176,55 @@ fn one_answer_after_another_dials_once() {
         |output: &Output| matches!(output, Output::Event(Event::Done { token: Token(1), result: Ok(_) }));
     assert!(out.outputs.iter().any(done));
     assert!(sent(&out).contains(&(kind::WHISPER, vec![code::WHISPER.into(), "hello".into()])));
+}
+
+/// C-18: of two links to a py2p, the one that is left must show a sign of life within two seconds,
+/// however young the node and whenever the link would have been asked anyway.
+#[test]
+fn a_py2p_must_show_that_it_reads_the_link_that_is_left() {
+    for (start, alive) in [(1, true), (1, false), (29, true), (29, false), (100, true), (100, false)] {
+        let mut node = node();
+        let py2p = || {
+            let protocol = ProtocolId::derive("mesh", "Plaintext");
+            let payload = (b"me2", protocol.as_str().as_bytes(), address(5000), Vec::<Value>::new());
+            message(kind::WHISPER, "me2", code::HANDSHAKE, &payload)
+        };
+        let mut outs = Vec::new();
+        for (link, at) in [(LinkId(1), 1), (LinkId(2), start)] {
+            tell_at(&mut node, at, Input::LinkUp { link, origin: Origin::Accepted });
+            outs.push(tell_at(&mut node, at, Input::Message { link, message: py2p() }));
+        }
+        let (kept, asked) = (node.link_to(&id("me2")).unwrap(), outs.pop().unwrap());
+        assert!(sent(&asked).contains(&(kind::WHISPER, vec![code::REQUEST.into(), b"*".into()])));
+        assert_eq!(closed(&asked).len(), 1);
+        assert!(closed(&tell_at(&mut node, start + 1, Input::Tick)).is_empty());
+        if alive {
+            let message = message(kind::WHISPER, "me2", code::PEERS, &[Value::Array(Vec::new())]);
+            tell_at(&mut node, start + 1, Input::Message { link: kept, message });
+        }
+        let gone = closed(&tell_at(&mut node, start + 2, Input::Tick));
+        match alive {
+            true => assert_eq!(gone, []),
+            false => assert_eq!(gone, [(kept, CloseReason::Silent)]),
+        }
+    }
+}
+
+/// C-15, C-16
+#[test]
+fn a_silent_neighbour_is_asked_and_then_given_up() {
+    let mut node = node();
+    let link = neighbour(&mut node, 1, "a");
+    assert!(tell_at(&mut node, 30, Input::Tick).outputs.is_empty());
+    assert_eq!(sent(&tell_at(&mut node, 31, Input::Tick)), [(kind::WHISPER, vec![code::PING.into()])]);
+    assert!(tell_at(&mut node, 60, Input::Tick).outputs.is_empty());
+    // Any answer will do.
+    tell_at(&mut node, 60, Input::Refused { link });
+    assert!(tell_at(&mut node, 61, Input::Tick).outputs.is_empty());
+    assert_eq!(sent(&tell_at(&mut node, 90, Input::Tick)), [(kind::WHISPER, vec![code::PING.into()])]);
+    assert!(tell_at(&mut node, 119, Input::Tick).outputs.is_empty());
+    let out = tell_at(&mut node, 120, Input::Tick);
+    assert_eq!(closed(&out), [(link, CloseReason::Silent)]);
+    // It had dialled us: we try where it says it is.
+    assert_eq!(dialled(&out), [Address::new("127.0.0.2", 5000)]);
 }

@@ -237,7 +237,7 @@ impl Node {
     /// a stranger.
     fn heard(&mut self, now: Now, from: LinkId, out: &mut Outbox) {
         match self.links.get_mut(&from) {
-            Some(link) if link.peer.is_some() => link.heard = now.mono,
+            Some(link) if link.peer.is_some() => link.hear(now.mono),
             Some(_) => self.close_link(now, from, CloseReason::HandshakeExpected, out),
             None => {}
         }
@@ -246,7 +246,7 @@ impl Node {
     fn on_message(&mut self, now: Now, from: LinkId, message: Message, out: &mut Outbox) {
         // A link that was closed may have had messages under way; nobody waits for them.
         let Some(link) = self.links.get_mut(&from) else { return };
-        link.heard = now.mono;
+        link.hear(now.mono);
         if link.peer.is_none() {
             return self.on_first_message(now, from, &message, out);
         }
