@@ -312,21 +312,60 @@ fn every_rule_that_is_named_exists() {
     }
 }
 
-/// Each file ends with a table that names every rule of it.
+/// The tests of a source file, by name, with the rules that their doc comments name.
+fn tests_in(file: &Path) -> Vec<(String, BTreeSet<String>)> {
+    let text = fs::read_to_string(file).unwrap();
+    let (mut docs, mut is_test, mut tests) = (String::new(), false, Vec::new());
+    for line in text.lines().map(str::trim) {
+        if let Some(doc) = line.strip_prefix("///") {
+            docs.push_str(doc);
+            docs.push('\n');
+        } else if line.starts_with("#[") {
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        } else {
+            let name = line.trim_start_matches("async ").strip_prefix("fn ");
+            if let (true, Some((name, _))) = (is_test, name.and_then(|name| name.split_once('('))) {
+                tests.push((name.to_owned(), mentions(&docs)));
+            }
+            docs.clear();
+            is_test = false;
+        }
+    }
+    tests
+}
+
+/// Each file ends with a table that names every rule of it, and tests that really name that rule.
 #[test]
 fn every_rule_stands_in_its_table() {
+    let mut tests = BTreeSet::new();
+    for folder in ["core/src", "core/tests"] {
+        let mut files = Vec::new();
+        sources(&root().join(folder), &mut files);
+        for file in files {
+            let place = file.strip_prefix(root().join("core")).unwrap().with_extension("");
+            let place =
+                place.strip_prefix("src").unwrap_or(&place).to_str().unwrap().replace(['/', '\\'], "::");
+            for (name, rules) in tests_in(&file) {
+                tests.extend(rules.into_iter().map(|rule| (rule, format!("{place}::{name}"))));
+            }
+        }
+    }
     for file in &FILES[1..6] {
         let text = spec(file);
         let (rules, table) = text.split_once("\n## What checks it\n").unwrap();
-        let rules: BTreeSet<String> = (rules.lines().filter_map(|line| line.strip_prefix("**")))
-            .filter_map(|line| line.split_once("**"))
-            .map(|(rule, _)| rule.to_owned())
+        let rules: Vec<&str> = (rules.lines().filter_map(|line| line.strip_prefix("**")))
+            .filter_map(|line| Some(line.split_once("**")?.0))
             .collect();
-        let listed: BTreeSet<String> = (table.lines().filter_map(|line| line.strip_prefix("| ")))
+        let rows: Vec<(&str, &str)> = (table.lines().filter_map(|line| line.strip_prefix("| ")))
             .filter_map(|line| line.split_once(" |"))
-            .map(|(rule, _)| rule.to_owned())
-            .filter(|rule| !mentions(rule).is_empty())
+            .filter(|(rule, _)| !mentions(rule).is_empty())
             .collect();
-        assert_eq!(listed, rules, "{file}");
+        assert_eq!(rows.iter().map(|(rule, _)| *rule).collect::<Vec<_>>(), rules, "{file}");
+        for (rule, named) in rows {
+            for test in named.split('`').skip(1).step_by(2) {
+                let known = tests.contains(&(rule.to_owned(), test.to_owned()));
+                assert!(known, "{file}: no test {test} says that it checks {rule}");
+            }
+        }
     }
 }

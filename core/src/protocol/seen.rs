@@ -205,6 +205,7 @@ mod tests {
         Seen::new(60, 3, capacity, [7, 9])
     }
 
+    /// M-3, M-6, M-7, L-40
     #[test]
     fn known_stale_and_future_are_told_apart() {
         let mut seen = seen(1 << 20);
@@ -241,6 +242,7 @@ mod tests {
         }
     }
 
+    /// M-8, L-41, L-42
     #[test]
     fn at_the_bound_the_window_narrows_and_then_readers_wait() {
         let mut seen = seen(100);
