@@ -580,7 +580,7 @@ fn renegotiated_methods_are_adopted_and_answered_once() {
     let mut node = node();
     let link = neighbour(&mut node, 1, "a");
     let list = Value::Array(vec![0x11.into(), 0x55.into(), 0x13.into()]);
-    let offer = |list: &Value| message(kind::RENEGOTIATE, "a", code::COMPRESSION, &[list.clone()]);
+    let offer = |list: &Value| message(kind::RENEGOTIATE, "a", code::COMPRESSION, std::slice::from_ref(list));
     let out = tell(&mut node, Input::Message { link, message: offer(&list) });
     let common = Value::Array(vec![0x13.into(), 0x11.into()]);
     assert_eq!(sent(&out), [(kind::RENEGOTIATE, vec![code::COMPRESSION.into(), common])]);
