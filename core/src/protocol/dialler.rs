@@ -131,12 +131,6 @@ impl Dialler {
         entry.token.take()
     }
 
-    /// Whether this very target is being dialled, or shaken hands with.
-    pub(super) fn is_under_way(&self, target: &Target) -> bool {
-        let open = |dial: &Dial| matches!(dial.state, State::Dialling | State::Linked(_));
-        self.dials.values().any(|dial| dial.target == *target && open(dial))
-    }
-
     /// Links of our own making, those under way included.
     pub(super) fn outgoing(&self) -> usize {
         let open = |dial: &&Dial| matches!(dial.state, State::Dialling | State::Linked(_));

@@ -19,13 +19,14 @@ const MAX_LOOKUPS: usize = 256;
 /// Whispers waiting for one node, at most; a further one is an error.
 const MAX_WAITING: usize = 64;
 /// Addresses dialled for one lookup, at most: anyone may answer, with anything.
-const MAX_DIALS: u8 = 3;
+const MAX_DIALS: usize = 3;
 
 #[derive(Debug)]
 struct Lookup {
     request: String,
     waiting: Vec<(Token, Message)>,
-    dials: u8,
+    /// Addresses that were told. Several neighbours of one node tell the same.
+    dialled: Vec<Address>,
     deadline: Duration,
 }
 
@@ -80,7 +81,7 @@ impl Node {
             }
         }
         let waiting = vec![(token, message)];
-        self.lookups.wanted.insert(to, Lookup { request, waiting, dials: 0, deadline });
+        self.lookups.wanted.insert(to, Lookup { request, waiting, dialled: Vec::new(), deadline });
         self.set_timer(deadline, Timer::Lookup);
     }
 
@@ -127,16 +128,14 @@ impl Node {
         };
         let Some(lookup) = self.lookups.wanted.get_mut(&id) else { return };
         let ours = request.as_text() == Some(lookup.request.as_str());
+        if !ours || lookup.dialled.len() >= MAX_DIALS || now.mono >= lookup.deadline {
+            return;
+        }
+        if lookup.dialled.contains(&address) {
+            return;
+        }
+        lookup.dialled.push(address.clone());
         let target = Target { id: Some(id), address: address.clone() };
-        if !ours || lookup.dials >= MAX_DIALS || now.mono >= lookup.deadline {
-            return;
-        }
-        // Both of our requests may be answered, and by many. Two links to one 0.7 node at once can
-        // make it lose us altogether.
-        if self.dialler.is_under_way(&target) {
-            return;
-        }
-        lookup.dials += 1;
         let dial = self.dialler.add(target, Purpose::Lookup, None);
         out.outputs.push(Output::Dial { dial, address });
     }
