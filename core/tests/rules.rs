@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
-    Address, Class, Command, Dialect, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output,
-    Token,
+    Address, Class, Command, DialId, Dialect, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox,
+    Output, Token,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Form, Limits, Message, Method, Payload, Value};
@@ -180,7 +180,7 @@ fn one_answer_after_another_dials_once() {
     assert!(sent(&out).contains(&(kind::WHISPER, vec![code::WHISPER.into(), "hello".into()])));
 }
 
-/// C-18: of two links to a py2p, the one that is left must show a sign of life within two seconds,
+/// C-18, L-29: of two links to a py2p, the one that is left must show a sign of life within two seconds,
 /// however young the node and whenever the link would have been asked anyway.
 #[test]
 fn a_py2p_must_show_that_it_reads_the_link_that_is_left() {
@@ -212,7 +212,7 @@ fn a_py2p_must_show_that_it_reads_the_link_that_is_left() {
     }
 }
 
-/// C-15, C-16
+/// C-15, C-16, L-14
 #[test]
 fn a_silent_neighbour_is_asked_and_then_given_up() {
     let mut node = node();
@@ -718,4 +718,151 @@ fn every_code_is_relayed_and_few_are_handed_up() {
         assert!(hear(message).is_empty());
     }
     assert_eq!(node.counters().unknown, 7);
+}
+
+/// Dials on command.
+fn connect(node: &mut Node, seconds: u64, target: &str, persist: bool) -> Outbox {
+    let command = Command::Connect { token: Token(7), target: target.parse().unwrap(), persist };
+    tell_at(node, seconds, Input::Command(command))
+}
+
+fn the_dial(out: &Outbox) -> DialId {
+    let dial = |output: &Output| match output {
+        Output::Dial { dial, .. } => Some(*dial),
+        _ => None,
+    };
+    out.outputs.iter().find_map(dial).unwrap()
+}
+
+fn answers(out: &Outbox) -> Vec<Result<NodeId, ()>> {
+    let done = |output: &Output| match output {
+        Output::Event(Event::Done { token: Token(7), result }) => Some(result.clone().map_err(|_| ())),
+        _ => None,
+    };
+    out.outputs.iter().filter_map(done).collect()
+}
+
+/// C-26, C-27, C-29, L-23
+#[test]
+fn of_two_links_to_one_0_7_node_the_right_one_stays() {
+    // By value `me` lies between `a` and `z`.
+    for (peer, we_are_greater) in [("a", true), ("zzz", false)] {
+        for (older_is_ours, newer_is_ours) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut node = node();
+            for (link, ours) in [(LinkId(1), older_is_ours), (LinkId(2), newer_is_ours)] {
+                let origin = match ours {
+                    true => Origin::Dialled(the_dial(&connect(
+                        &mut node,
+                        1,
+                        &format!("127.0.0.9:{}", link.0),
+                        false,
+                    ))),
+                    false => Origin::Accepted,
+                };
+                tell(&mut node, Input::LinkUp { link, origin });
+                let js2p = says(peer.into(), mesh(Form::Str), address(5000), none());
+                let out = tell(&mut node, Input::Message { link, message: js2p });
+                if link == LinkId(1) {
+                    continue;
+                }
+                let keep_newer = newer_is_ours == we_are_greater;
+                let (kept, gone) = if keep_newer { (LinkId(2), LinkId(1)) } else { (LinkId(1), LinkId(2)) };
+                let case = format!("{peer} {older_is_ours} {newer_is_ours}");
+                assert_eq!(node.link_to(&id(peer)), Some(kept), "{case}");
+                assert_eq!(closed(&out), [(gone, CloseReason::Duplicate)], "{case}");
+                let come_or_gone = |output: &Output| {
+                    matches!(output, Output::Event(Event::Connected { .. } | Event::Disconnected { .. }))
+                };
+                assert!(!out.outputs.iter().any(come_or_gone), "{case}");
+                // On one that goes, a 0.7 node gets no handshake; on one that stays, all that is due.
+                let codes: Vec<_> =
+                    sent(&out).into_iter().map(|(_, payload)| payload[0].as_u64().unwrap()).collect();
+                let due: &[u64] = match (keep_newer, newer_is_ours) {
+                    (true, true) => &[code::PEERS],
+                    (true, false) => &[code::HANDSHAKE, code::PEERS, code::REQUEST],
+                    (false, _) => &[],
+                };
+                assert_eq!(codes, due, "{case}");
+            }
+            let mut out = Outbox::new();
+            let mono = Duration::from_millis(1300);
+            node.handle(Now { mono, wall: TIME }, Input::Tick, &mut out);
+            assert_eq!(sent(&out)[0].1[0], code::HANDSHAKE.into());
+            assert_eq!(out.targets, [node.link_to(&id(peer)).unwrap()]);
+        }
+    }
+}
+
+/// C-10, C-30
+#[test]
+fn a_demanded_id_is_demanded() {
+    let mut node = node();
+    for (n, (there, reason)) in [("a", None), ("b", Some("wrong_peer"))].into_iter().enumerate() {
+        let out = connect(&mut node, 1, &format!("a@127.0.0.2:{}", 5000 + n), false);
+        let link = LinkId(n as u64);
+        tell(&mut node, Input::LinkUp { link, origin: Origin::Dialled(the_dial(&out)) });
+        let out =
+            tell(&mut node, Input::Message { link, message: handshake(kind::WHISPER, there, address(5000)) });
+        assert_eq!(closed(&out).first().map(|(_, why)| why.code()), reason);
+        assert_eq!(answers(&out), [reason.map_or(Ok(id("a")), |_| Err(()))]);
+    }
+    // Who stands there is a neighbour already.
+    for target in ["127.0.0.2:5000", "a@127.0.0.2:5000"] {
+        let out = connect(&mut node, 1, target, false);
+        assert!(dialled(&out).is_empty());
+        assert_eq!(answers(&out), [Ok(id("a"))]);
+    }
+    assert_eq!(dialled(&connect(&mut node, 1, "b@127.0.0.2:5000", false)).len(), 1);
+}
+
+/// C-32, C-33, C-36
+#[test]
+fn what_stood_once_is_kept_up() {
+    let mut node = node();
+    // A first failure is final, unless it is to be kept up from the start.
+    let dial = the_dial(&connect(&mut node, 1, "127.0.0.2:5000", false));
+    let failed = |dial| Input::DialFailed { dial, problem: "nobody".to_owned() };
+    assert_eq!(answers(&tell(&mut node, failed(dial))), [Err(())]);
+    assert_eq!(node.next_timer(), None);
+    let dial = the_dial(&connect(&mut node, 1, "127.0.0.2:5000", true));
+    assert_eq!(answers(&tell(&mut node, failed(dial))), [Err(())]);
+    assert!(node.next_timer().unwrap() <= Duration::from_millis(1500));
+    let again = tell_at(&mut node, 2, Input::Tick);
+    assert_eq!(dialled(&again), [Address::new("127.0.0.2", 5000)]);
+
+    let up = |node: &mut Node, link, out: &Outbox| {
+        tell_at(node, 2, Input::LinkUp { link, origin: Origin::Dialled(the_dial(out)) });
+        tell_at(node, 2, Input::Message { link, message: handshake(kind::WHISPER, "a", address(5000)) });
+        assert_eq!(node.link_to(&id("a")), Some(link));
+    };
+    up(&mut node, LinkId(1), &again);
+    tell_at(&mut node, 3, Input::LinkDown { link: LinkId(1), reason: CloseReason::Remote });
+    assert!(node.next_timer().unwrap() <= Duration::from_millis(3500));
+    let again = tell_at(&mut node, 4, Input::Tick);
+    up(&mut node, LinkId(2), &again);
+    let disconnect = Command::Disconnect { token: Token(7), peer: id("a") };
+    let out = tell_at(&mut node, 5, Input::Command(disconnect));
+    assert_eq!(closed(&out), [(LinkId(2), CloseReason::Local)]);
+    assert!(dialled(&tell_at(&mut node, 500, Input::Tick)).is_empty());
+}
+
+/// C-22, L-21
+#[test]
+fn a_peers_list_names_a_hundred() {
+    let identity = node().identity().clone();
+    let mut node = Node::new(identity, Config { max_peers: 1000, ..Config::default() }, 1);
+    let mut named = 0;
+    for n in 0..103u16 {
+        let (_, out) = speaker(
+            &mut node,
+            n.into(),
+            &format!("n{}", n + 1111).replace('0', "z"),
+            Dialect::Peernet,
+            n + 1,
+        );
+        let list = sent(&out).into_iter().find(|(_, payload)| payload[0] == code::PEERS.into()).unwrap();
+        named = list.1[1].as_array().unwrap().len();
+        assert_eq!(named, usize::from(n).min(100));
+    }
+    assert_eq!(named, 100);
 }
