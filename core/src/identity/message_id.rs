@@ -88,6 +88,7 @@ mod tests {
 
     use super::*;
 
+    /// I-13
     #[test]
     fn refused() {
         let good = "0123456789abcdefABCDEF".repeat(3)[..64].to_owned();
@@ -106,6 +107,7 @@ mod tests {
     }
 
     proptest! {
+        /// I-13
         #[test]
         fn round_trip(bytes: [u8; 32]) {
             let id = MessageId::from(bytes);

@@ -163,6 +163,7 @@ mod tests {
     const VECTORS: &str =
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/vectors/p2p-today-0.7.json"));
 
+    /// I-8
     #[test]
     fn vectors() {
         let vectors: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
@@ -178,6 +179,7 @@ mod tests {
         }
     }
 
+    /// I-10, L-28
     #[test]
     fn bounds() {
         assert_eq!(NodeId::parse(""), Err(IdError::Empty));
@@ -189,6 +191,7 @@ mod tests {
         assert_eq!(NodeId::from_bytes(&[b'a'; 129]), Err(IdError::TooLong { len: 129, max: 128 }));
     }
 
+    /// I-4, I-11
     #[test]
     fn order_is_that_of_integers_only_where_asked() {
         let (small, great) = (NodeId::parse("zz").unwrap(), NodeId::parse("222").unwrap());
@@ -205,6 +208,7 @@ mod tests {
         assert_eq!(HashMap::from([(id, 1)]).get("abcdefghijk"), Some(&1));
     }
 
+    /// I-9
     #[test]
     fn salt_is_a_version_4_uuid() {
         let mut rng = rand::rng();

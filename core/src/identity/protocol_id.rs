@@ -90,6 +90,7 @@ mod tests {
     const VECTORS: &str =
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/vectors/p2p-today-0.7.json"));
 
+    /// I-5, I-6
     #[test]
     fn vectors() {
         let vectors: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
@@ -104,6 +105,7 @@ mod tests {
         }
     }
 
+    /// I-7, L-28
     #[test]
     fn refused() {
         assert_eq!(ProtocolId::parse(""), Err(IdError::Empty));

@@ -18,6 +18,13 @@ pub struct Address {
 /// Longest host name (RFC 1035, 2.3.4).
 const MAX_HOST: usize = 255;
 
+/// Whether a text may be a host: not whether there is one of that name, but that it can be shown and
+/// looked up without surprises.
+fn is_host(text: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    !text.is_empty() && text.len() <= MAX_HOST && !text.chars().any(odd)
+}
+
 /// A text that is no address, and what one looks like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an address: {problem}; write host:port, [ipv6]:port or id@host:port")]
@@ -37,8 +44,7 @@ impl Address {
         let [host, port] = value.as_array()? else { return None };
         let host = host.as_text()?;
         let port = u16::try_from(port.as_u64()?).ok()?;
-        let usable = !host.is_empty() && host.len() <= MAX_HOST && port != 0;
-        usable.then(|| Self::new(host, port))
+        (is_host(host) && port != 0).then(|| Self::new(host, port))
     }
 
     pub(crate) fn to_value(&self) -> Value {
@@ -77,7 +83,7 @@ impl FromStr for Address {
         if host.is_empty() {
             return Err(wrong("the host is missing"));
         }
-        if host.len() > MAX_HOST || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        if !is_host(host) {
             return Err(wrong("the host is not a name or an IP address"));
         }
         Ok(Self::new(host, port))
@@ -123,6 +129,29 @@ impl fmt::Display for Target {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// C-8
+    #[test]
+    fn addresses_of_strangers_are_judged() {
+        let pair = |host: Value, port: Value| Address::from_value(&Value::Array(vec![host, port]));
+        assert_eq!(pair("::1".into(), 1.into()), Some(Address::new("::1", 1)));
+        assert_eq!(pair(b"host".into(), 65535.into()), Some(Address::new("host", 65535)));
+        assert!(pair("a".repeat(255).into(), 1.into()).is_some());
+        for host in ["", "a b", "a\n", "\u{1b}[2J", &"a".repeat(256)] {
+            assert_eq!(pair(host.into(), 1.into()), None, "{host:?}");
+        }
+        assert_eq!(pair(Value::Nil, Value::Nil), None);
+        assert_eq!(pair([0xff].into(), 1.into()), None);
+        for port in [0, 65536, -1] {
+            assert_eq!(pair("host".into(), port.into()), None, "{port}");
+        }
+        assert_eq!(pair("host".into(), "1".into()), None);
+        let list = |values: Vec<Value>| Value::Array(values);
+        let three = list(vec!["host".into(), 1.into(), 1.into()]);
+        for no_pair in [Value::Nil, "host:1".into(), list(vec!["host".into()]), three] {
+            assert_eq!(Address::from_value(&no_pair), None, "{no_pair:?}");
+        }
+    }
 
     #[test]
     fn addresses_read_and_print() {

@@ -170,8 +170,8 @@ impl Node {
     fn doubt(&mut self, now: Now, id: LinkId, out: &mut Outbox) {
         if let Some(link) = self.links.get_mut(&id) {
             link.probed = true;
-            link.heard = now.mono.saturating_sub(self.config.keep_alive);
             self.request_peers(now, id, out);
+            self.timers.retain(|(_, timer)| *timer != Timer::Alive(id));
             self.set_timer(now.mono + DOUBT_PAUSE, Timer::Alive(id));
         }
     }
@@ -334,12 +334,11 @@ impl Node {
         let keep_alive = self.config.keep_alive;
         let Some(link) = self.links.get_mut(&id) else { return };
         let due = link.heard + keep_alive;
-        if now.mono < due {
-            link.probed = false;
-            return self.set_timer(due, Timer::Alive(id));
-        }
         if link.probed {
             return self.give_up_silent(now, id, out);
+        }
+        if now.mono < due {
+            return self.set_timer(due, Timer::Alive(id));
         }
         link.probed = true;
         match link.peer.as_ref().map(|peer| peer.dialect) {

@@ -195,6 +195,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
 
+    /// C-33, L-15, L-16
     #[test]
     fn pauses_double_up_to_the_longest() {
         let (config, mut rng) = (Config::default(), SmallRng::seed_from_u64(1));

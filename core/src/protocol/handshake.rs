@@ -1,5 +1,5 @@
 //! Handshakes: who is there, of which subnet, where, and what it can decompress
-//! (`spec/03-conversation.md`, C-1 to C-12). The only reading of bytes from nobody-knows-whom.
+//! (`spec/03-conversation.md`, C-1 to C-14). The only reading of bytes from nobody-knows-whom.
 
 use super::address::Address;
 use super::outbox::CloseReason;
@@ -69,9 +69,10 @@ const MAX_METHODS: usize = 64;
 
 impl Handshake {
     /// Whether a message is a handshake at all, by its code and the number of its elements (the
-    /// chord network has another of two elements under the same code).
+    /// chord network has another of two elements under the same code). Every type but two is read
+    /// as a whisper.
     pub fn is_one(message: &Message) -> bool {
-        message.header().kind == kind::WHISPER
+        !matches!(message.header().kind, kind::BROADCAST | kind::RENEGOTIATE)
             && message.code() == Some(code::HANDSHAKE)
             && message.header().count == 5
     }

@@ -75,6 +75,12 @@ impl Link {
         self.peer.as_ref().is_some_and(|peer| peer.dialect != Dialect::Peernet)
     }
 
+    /// Something arrived, which answers a question for life.
+    pub(super) fn hear(&mut self, now: Duration) {
+        self.heard = now;
+        self.probed = false;
+    }
+
     /// Whether we dialled it.
     pub(super) fn is_outgoing(&self) -> bool {
         self.dial.is_some()

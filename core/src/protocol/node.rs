@@ -219,11 +219,11 @@ impl Node {
             Input::Message { link, message } => self.on_message(now, link, message, out),
             Input::Duplicates { link, count } => {
                 self.counters.duplicates += count;
-                self.heard(now, link);
+                self.heard(now, link, out);
             }
             Input::Refused { link } => {
                 self.counters.refused += 1;
-                self.heard(now, link);
+                self.heard(now, link, out);
             }
             Input::Command(command) => self.on_command(now, command, out),
             Input::Tick => self.on_tick(now, out),
@@ -233,16 +233,20 @@ impl Node {
         }
     }
 
-    fn heard(&mut self, now: Now, link: LinkId) {
-        if let Some(link) = self.links.get_mut(&link) {
-            link.heard = now.mono;
+    /// Something came that was dropped unread: a sign of life from a neighbour, but no handshake from
+    /// a stranger.
+    fn heard(&mut self, now: Now, from: LinkId, out: &mut Outbox) {
+        match self.links.get_mut(&from) {
+            Some(link) if link.peer.is_some() => link.hear(now.mono),
+            Some(_) => self.close_link(now, from, CloseReason::HandshakeExpected, out),
+            None => {}
         }
     }
 
     fn on_message(&mut self, now: Now, from: LinkId, message: Message, out: &mut Outbox) {
         // A link that was closed may have had messages under way; nobody waits for them.
         let Some(link) = self.links.get_mut(&from) else { return };
-        link.heard = now.mono;
+        link.hear(now.mono);
         if link.peer.is_none() {
             return self.on_first_message(now, from, &message, out);
         }

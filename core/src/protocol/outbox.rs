@@ -163,7 +163,9 @@ pub enum Output {
         /// The method to compress with, where that pays.
         write: Option<Method>,
     },
-    /// Close a connection after what is queued on it is written. No [`Input::LinkDown`] need follow.
+    /// Close a connection after what is queued on it is written. No [`Input::LinkDown`] need follow,
+    /// except for [`CloseReason::Duplicate`]: such a link is still read for a while (L-19), and
+    /// [`Input::LinkDown`] tells when that is over.
     Close {
         /// Which.
         link: LinkId,

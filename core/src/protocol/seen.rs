@@ -238,6 +238,7 @@ mod tests {
         Seen::new(60, 3, capacity, [7, 9])
     }
 
+    /// M-3, M-6, M-7, L-40
     #[test]
     fn known_stale_and_future_are_told_apart() {
         let mut seen = seen(1 << 20);
@@ -276,6 +277,7 @@ mod tests {
         }
     }
 
+    /// M-8, L-41, L-42
     #[test]
     fn a_clock_that_was_ahead_lets_nothing_in_again_and_keeps_nothing_new_out() {
         let mut seen = seen(1 << 20);

@@ -76,9 +76,9 @@ impl Variants {
         let packed = place.and_then(|place| self.packed.get(place)).and_then(|place| {
             place
                 .get_or_init(|| {
-                    // What begins like a compressed stream must not go as it is: the peer would
-                    // misread it (W-12).
-                    match compression::must_compress(&self.body, &[method]) {
+                    // What begins like a compressed stream must not go as it is: a peer that shares
+                    // that method would misread it (W-12). The one copy serves peers that do not, too.
+                    match compression::must_compress(&self.body, &Method::ALL) {
                         true => Some(method.compress(&self.body).into()),
                         false => compression::compress_if_smaller(method, &self.body).map(Bytes::from),
                     }
@@ -207,15 +207,16 @@ impl LinkQueue {
             return false;
         }
         let before = lane.bytes;
-        let pack = state.write.is_some_and(|method| {
-            compression::must_compress(body, &[method]) || {
+        let pack = state.write.is_some() && {
+            // By any method that the peer may try, not only the one we would use.
+            compression::must_compress(body, &Method::ALL) || {
                 let worth = state.opportunist.worth_trying(body);
                 if !worth {
                     TrafficCounters::add(&self.traffic.compression_skipped, 1);
                 }
                 worth
             }
-        });
+        };
         if pack {
             let variants = variants.get_or_insert_with(|| Arc::new(Variants::new(body.clone())));
             lane.segments.push_back(Segment::Pack(variants.clone()));
@@ -473,4 +474,48 @@ fn append_small(lane: &mut Lane, spares: &mut Vec<Vec<u8>>, body: &Bytes) {
     bytes.extend_from_slice(&length);
     bytes.extend_from_slice(body);
     lane.segments.push_back(Segment::Small { bytes, frames: 1 });
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn queue() -> LinkQueue {
+        LinkQueue::new(LinkId(1), 1 << 20, 1 << 20, Arc::default(), Arc::default())
+    }
+
+    /// Everything that waits, as it would be written.
+    fn written(queue: &LinkQueue) -> Vec<u8> {
+        let mut pieces = Pieces::default();
+        let taken = queue.poll_take(&mut Context::from_waker(Waker::noop()), &mut pieces);
+        assert_eq!(taken, Poll::Ready(Some(())));
+        queue.pack(&mut pieces);
+        let bytes = |piece: &Piece| match piece {
+            Piece::Frames(bytes) => bytes.clone(),
+            Piece::Frame(length, body) => [&length[..], body].concat(),
+            Piece::Pack(_) => Vec::new(),
+        };
+        pieces.list.iter().flat_map(bytes).collect()
+    }
+
+    /// W-12
+    #[test]
+    fn what_looks_like_any_shared_stream_goes_compressed() {
+        // In this order the method we use is zlib; a gzip head would be misread all the same.
+        for head in [[0x78, 0x9c], [0x1f, 0x8b]] {
+            let queue = queue();
+            queue.agree(vec![Method::Zlib, Method::Gzip], Some(Method::Zlib));
+            let body = Bytes::from([&head[..], b"too short to be worth it"].concat());
+            assert!(queue.push(Class::Own, &body, &mut None));
+            let frame = written(&queue);
+            let content = &frame[LENGTH_LEN..];
+            assert_ne!(content, body);
+            assert_eq!(Method::Zlib.decompress(content, 1 << 10), Ok(body.to_vec()));
+        }
+        let queue = queue();
+        let body = Bytes::from_static(b"\x1f\x8b nothing agreed yet");
+        assert!(queue.push(Class::Own, &body, &mut None));
+        assert_eq!(written(&queue)[LENGTH_LEN..], body);
+    }
 }

@@ -9,9 +9,9 @@ use tokio::time::timeout_at;
 
 use super::node::Runtime;
 use super::queue::{LinkQueue, TrafficCounters};
-use crate::protocol::{CloseReason, Input};
+use crate::protocol::{CloseReason, Handshake, Input};
 use crate::wire::body::{is_plain, open, unverified};
-use crate::wire::codes::{code, kind};
+use crate::wire::codes::kind;
 use crate::wire::{DIGEST_LEN, Decoder, Header, Limits, Message, Method};
 
 /// Largest frame taken before the handshake: a stranger gets no more memory than this.
@@ -111,8 +111,8 @@ fn cut(
         let header = batch.headers.get(at).copied().flatten();
         match verify(decoder.take(len), header, methods, runtime.config.max_frame) {
             Ok(message) => {
-                let changes_methods = matches!(message.header().kind, kind::RENEGOTIATE)
-                    || message.header().kind == kind::WHISPER && message.code() == Some(code::HANDSHAKE);
+                let changes_methods =
+                    message.header().kind == kind::RENEGOTIATE || Handshake::is_one(&message);
                 batch.messages.push(message);
                 if changes_methods {
                     break;

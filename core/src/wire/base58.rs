@@ -207,6 +207,7 @@ mod tests {
         (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
     }
 
+    /// I-1, I-2
     #[test]
     fn vectors() {
         let vectors: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
@@ -221,6 +222,7 @@ mod tests {
         }
     }
 
+    /// I-2, I-3
     #[test]
     fn zero() {
         assert_eq!(encode_int(&[]), "1");
@@ -230,6 +232,7 @@ mod tests {
         assert_eq!(cmp_int("", "111"), Ordering::Equal);
     }
 
+    /// I-3
     #[test]
     fn refused() {
         assert_eq!(decode_int("", 8), Err(Base58Error::Empty));
@@ -253,6 +256,7 @@ mod tests {
             prop_assert_eq!(decode_int(&text, bytes.len()).unwrap(), minimal);
         }
 
+        /// I-1, I-4
         #[test]
         fn agrees_with_machine_integers(a: u64, b: u64, shift in 0u32..64) {
             let (a, b) = (a >> shift, b);

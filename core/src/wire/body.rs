@@ -83,6 +83,7 @@ mod tests {
         Message::pack(0, "abc", Form::Str, 1, 0, &(text,)).unwrap().body().clone()
     }
 
+    /// W-6, W-7, W-9
     #[test]
     fn every_method_and_none_are_told_apart() {
         let plain = body(&"hello ".repeat(100));
@@ -94,6 +95,7 @@ mod tests {
         assert_eq!(open(plain.clone(), &Method::ALL, 1 << 20).unwrap(), plain);
     }
 
+    /// W-9
     #[test]
     fn an_uncompressed_body_that_looks_compressed_is_read_as_it_is() {
         let found = (0..200_000).map(|n| body(&n.to_string())).find(|body| Method::Zlib.looks_like(body));
@@ -101,6 +103,7 @@ mod tests {
         assert_eq!(open(plain.clone(), &Method::ALL, 1 << 20).unwrap(), plain);
     }
 
+    /// W-11
     #[test]
     fn a_bomb_is_stopped_at_the_limit() {
         let zeros = vec![0; 50 << 20];

@@ -115,6 +115,7 @@ pub const TABLE: &[(Place, &str, u64)] = &[
 mod tests {
     use super::*;
 
+    /// W-30, W-31
     #[test]
     fn numbers_are_unique_in_their_place() {
         for (i, (place, name, number)) in TABLE.iter().enumerate() {

@@ -556,6 +556,7 @@ mod tests {
         Err(DecompressError::TooLarge { method, limit })
     }
 
+    /// W-7, W-10, W-11
     #[test]
     fn vectors_decode() {
         let vectors: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
@@ -583,6 +584,7 @@ mod tests {
         assert_eq!(seen.len(), 7, "five methods by py2p, two by js2p: {seen:?}");
     }
 
+    /// W-10, W-30
     #[test]
     fn names_and_codes() {
         for method in Method::PREFERENCE {
@@ -596,6 +598,7 @@ mod tests {
         assert_eq!(Method::PREFERENCE.map(Method::code), [0x20, 0x13, 0x11, 0x10, 0x12]);
     }
 
+    /// W-11
     #[test]
     fn sizes_around_the_limits() {
         for method in Method::PREFERENCE {
@@ -614,6 +617,7 @@ mod tests {
         }
     }
 
+    /// W-11
     #[test]
     fn bombs_stop_at_the_limit() {
         for method in [Method::Zlib, Method::Gzip, Method::Bz2, Method::Lzma] {
@@ -630,6 +634,7 @@ mod tests {
         assert!(!Method::Snappy.looks_like(b"\x80\x80\x80\x80\x80\x00"));
     }
 
+    /// W-10, L-5
     #[test]
     fn xz_with_a_huge_dictionary_is_refused() {
         let mut xz = Method::Lzma.compress(&[0; 1000]);
@@ -655,6 +660,7 @@ mod tests {
         })
     }
 
+    /// W-10
     #[test]
     fn only_one_whole_stream() {
         let body = b"some text, some more text, and some text".repeat(20);
@@ -672,6 +678,7 @@ mod tests {
         }
     }
 
+    /// W-12
     #[test]
     fn first_bytes() {
         assert!(Method::Zlib.looks_like(b"\x78\x9c"));
@@ -690,6 +697,7 @@ mod tests {
         assert!(!must_compress(b"", &Method::PREFERENCE));
     }
 
+    /// W-23, W-24
     #[test]
     fn opportunist_judges_the_sample() {
         let mut link = Opportunist::default();
@@ -707,6 +715,7 @@ mod tests {
         assert_eq!(link, Opportunist::default());
     }
 
+    /// W-25
     #[test]
     fn opportunist_backs_off() {
         let mut link = Opportunist::default();
@@ -728,6 +737,7 @@ mod tests {
         assert!(link.worth_trying(&body));
     }
 
+    /// W-26
     #[test]
     fn kept_only_if_smaller() {
         for method in Method::PREFERENCE {

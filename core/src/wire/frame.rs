@@ -207,6 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        /// W-1, W-2
         #[test]
         fn any_split_gives_the_same_frames(
             frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9000), 0..6),
@@ -235,6 +236,7 @@ mod tests {
         }
     }
 
+    /// W-3
     #[test]
     fn a_length_over_the_limit_is_refused_before_anything_is_reserved() {
         let mut decoder = Decoder::new(1000);
@@ -270,6 +272,7 @@ mod tests {
         assert!(decoder.room().capacity() <= 4 * MIN_READ);
     }
 
+    /// W-4
     #[test]
     fn the_end_inside_a_frame_is_told() {
         let mut decoder = Decoder::new(MAX_FRAME);

@@ -274,6 +274,7 @@ impl Reader<'_> {
             Marker::FixArray(n) => Ok(n.into()),
             Marker::Array16 => self.sized::<2>(),
             Marker::Array32 => self.sized::<4>(),
+            Marker::Reserved => Err(MessageError::Unreadable("the reserved byte 0xc1")),
             _ => Err(MessageError::NotAMessage("not an array")),
         }
     }
@@ -304,7 +305,96 @@ impl Reader<'_> {
             Marker::Bin8 => (Form::Bin, self.sized::<1>()?),
             Marker::Bin16 => (Form::Bin, self.sized::<2>()?),
             Marker::Bin32 => (Form::Bin, self.sized::<4>()?),
+            Marker::Reserved => return Err(MessageError::Unreadable("the reserved byte 0xc1")),
             _ => return Err(MessageError::Header(otherwise)),
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::{body::digest, open};
+
+    /// Reads `packed` as a frame would bring it.
+    fn read(packed: &[u8]) -> Result<Message, MessageError> {
+        let body = [&digest(packed)[..], packed].concat();
+        Message::read(open(body.into(), &[], 1 << 20).unwrap(), &Limits::default())
+    }
+
+    /// W-20
+    #[test]
+    fn what_nobody_can_read_is_malformed() {
+        for packed in [
+            &b""[..],
+            b"\xdc\x00",
+            b"\x93",
+            b"\x93\x00",
+            b"\x93\x00\xa1a",
+            b"\x93\x00\xa2a\x05",
+            b"\x94\x00\xa1a\x05",
+            b"\x94\x00\xa1a\x05\xa2a",
+            b"\x94\x00\xa1a\x05\xc1",
+            b"\xc1",
+            b"\x93\xc1\xa1a\x05",
+            b"\x93\x00\xc1\x05",
+            b"\x93\x00\xa1a\xc1",
+            b"\xdd\xff\xff\xff\xff\x00\xa1a\x05",
+        ] {
+            let error = read(packed).unwrap_err();
+            assert!(error.is_malformed(), "{packed:02x?}: {error}");
+        }
+    }
+
+    /// W-13, W-17, W-18, W-19, W-21
+    #[test]
+    fn what_someone_lets_pass_is_not_malformed() {
+        for packed in [
+            &b"\xc0"[..],
+            b"\xa3abc",
+            b"\x83\x00\x01\x02\x03\x04\x05",
+            b"\x90",
+            b"\x92\x00\xa1a",
+            b"\x93\xff\xa1a\x05",
+            b"\x93\xca\x00\x00\x00\x00\xa1a\x05",
+            b"\x93\xc0\xa1a\x05",
+            b"\x93\x00\xc0\x05",
+            b"\x93\x00\x05\x05",
+            b"\x93\x00\xa1a\xc0",
+            b"\x93\x00\xa1a\xcb\x41\xd6\x0c\x39\xe0\x00\x00\x00",
+            b"\x93\x00\xa1a\xcf\x80\x00\x00\x00\x00\x00\x00\x00",
+            b"\x93\x00\xa1\xff\x05",
+            b"\x93\x00\xa1a\x05\x00",
+            b"\x94\x00\xa1a\x05\xa1\xff",
+            b"\x94\x00\xa1a\x05\xd4\x01\x00",
+            // What stands behind such a fault is not looked at.
+            b"\xa3\xc1",
+            b"\x92\xc1",
+            b"\x93\xc0\xc1",
+            b"\x93\x00\xc0",
+            b"\x93\x00\xa1\xff\xc0",
+        ] {
+            let error = read(packed).unwrap_err();
+            assert!(!error.is_malformed(), "{packed:02x?}: {error}");
+        }
+    }
+
+    /// W-14, W-15, W-17, W-18, W-22
+    #[test]
+    fn headers_in_any_form_are_read() {
+        for (packed, kind, sender_form, time, code) in [
+            (&b"\x93\x00\xa1a\x05"[..], 0, Form::Str, 5, None),
+            (b"\x94\x02\xc4\x01a\xff\x07", 2, Form::Bin, -1, Some(7)),
+            (b"\xdc\x00\x04\xcc\x01\xd9\x01a\xd3\x00\x00\x00\x00\x00\x00\x00\x05\xcd\x00\x31", 1, Form::Str, 5, Some(0x31)),
+            (b"\xdd\x00\x00\x00\x04\xd0\x09\xda\x00\x01a\xcf\x7f\xff\xff\xff\xff\xff\xff\xff\xff", 9, Form::Str, i64::MAX, None),
+            (b"\x94\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xc6\x00\x00\x00\x01a\xd3\x80\x00\x00\x00\x00\x00\x00\x00\xa0", u64::MAX, Form::Bin, i64::MIN, None),
+        ] {
+            let message = read(packed).unwrap();
+            let header = *message.header();
+            assert_eq!((header.kind, header.sender_form, header.time), (kind, sender_form, time));
+            assert_eq!((message.code(), message.sender()), (code, &b"a"[..]), "{packed:02x?}");
+            assert_eq!(message.body()[DIGEST_LEN..], *packed);
+        }
     }
 }

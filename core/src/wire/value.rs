@@ -1160,6 +1160,7 @@ mod tests {
         values
     }
 
+    /// W-14
     #[test]
     fn vectors_encode() {
         let vectors = vectors();
@@ -1180,6 +1181,7 @@ mod tests {
         }
     }
 
+    /// W-20, W-21
     #[test]
     fn vectors_reject() {
         let vectors = vectors();
@@ -1206,6 +1208,7 @@ mod tests {
         assert_eq!(seen, 5);
     }
 
+    /// W-14, W-16
     #[test]
     fn every_form_is_the_shortest() {
         for (value, bytes) in [
@@ -1291,6 +1294,7 @@ mod tests {
         assert_eq!(packed(&b"x"[..]), b"\xc4\x01x");
     }
 
+    /// W-15
     #[test]
     fn longer_forms_are_read() {
         for (bytes, value) in [
@@ -1308,6 +1312,7 @@ mod tests {
         }
     }
 
+    /// W-16, W-20, W-21
     #[test]
     fn refused() {
         use ValueError::*;
@@ -1345,6 +1350,7 @@ mod tests {
         assert_eq!(skip(b"\xc0", 5, &limits), Err(Truncated { at: 1 }));
     }
 
+    /// L-7
     #[test]
     fn depth_is_bounded_both_ways() {
         let nested = |depth| (0..depth).fold(Value::Nil, |inner, _| Value::Array(vec![inner]));
@@ -1407,6 +1413,7 @@ mod tests {
         check(<[Value; 0]>::default(), 0);
     }
 
+    /// W-27
     #[test]
     fn accessors() {
         assert!(Value::from(None::<u8>).is_nil());
@@ -1455,6 +1462,7 @@ mod tests {
     }
 
     proptest! {
+        /// W-16, L-8
         #[test]
         fn round_trip(values in proptest::collection::vec(any_value(), 0..8)) {
             let mut bytes = Vec::new();
