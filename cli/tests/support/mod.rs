@@ -116,6 +116,11 @@ impl Talk {
         self.stdin = None;
     }
 
+    /// Its input, for a thread of the test's own.
+    pub(crate) fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().expect("stdin was closed")
+    }
+
     /// Sends it a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
@@ -298,6 +303,11 @@ impl Node {
     /// Ends its input.
     pub(crate) fn close_stdin(&mut self) {
         self.talk.close_stdin();
+    }
+
+    /// Its input, for a thread of the test's own.
+    pub(crate) fn take_stdin(&mut self) -> ChildStdin {
+        self.talk.take_stdin()
     }
 
     /// Sends it a signal by name, such as `TERM`.
