@@ -17,9 +17,9 @@ use crate::failure::Failure;
 /// Worker threads of the node: one link can be read while another is written; more would only take
 /// cores from the programs beside it.
 const WORKERS: usize = 2;
-/// How long leaving waits for what is queued. Longer than a link that takes nothing is kept, so that
-/// every link that moves at all is drained.
-const LEAVE: Duration = Duration::from_secs(15);
+/// How long leaving waits for what is queued: most of the ten seconds that supervisors commonly give a
+/// program between the signals to end and to die.
+const LEAVE: Duration = Duration::from_secs(8);
 
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 enum Network {

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 
 /// After a signal, a reader that takes nothing of what we write is waited for this much longer than
 /// peers are.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Tells a conversation that it is over.
 #[derive(Clone, Debug)]

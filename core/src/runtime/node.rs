@@ -211,10 +211,16 @@ impl Runtime {
                         self.spawn(give_up_later(self.clone(), link, CloseReason::Duplicate));
                     }
                 }
-                Output::Close { link, .. } => {
+                Output::Close { link, reason } => {
                     if let Some(entry) = links.remove(&link) {
                         entry.queue.close();
-                        entry.reader.abort();
+                        // After a goodbye to a neighbour the reader goes on until that has closed
+                        // too: a socket closed with unread bytes resets the connection, and what
+                        // was written last would be lost. Nobody else gets that patience.
+                        let neighbour = entry.queue.agreed().is_some();
+                        if !(neighbour && reason == CloseReason::Local) {
+                            entry.reader.abort();
+                        }
                     }
                 }
             }
@@ -359,20 +365,29 @@ impl Runtime {
             self.pressure.clone(),
             self.traffic.clone(),
         ));
-        {
+        let (reading, read_up) = oneshot::channel::<()>();
+        let reader = {
             // The reader may not hand in anything before the machine knows the link.
             let mut guard = self.core();
-            let reader = self.spawn(reader::run(self.clone(), queue.clone(), read));
-            guard.links.insert(link, LinkEntry { queue: queue.clone(), reader });
+            let run = reader::run(self.clone(), queue.clone(), read);
+            let reader = self.spawn(async move {
+                // Dropped when the reader ends, however it does.
+                let _reading = reading;
+                run.await;
+            });
+            guard.links.insert(link, LinkEntry { queue: queue.clone(), reader: reader.clone() });
             let now = self.now();
             let core = &mut *guard;
             core.node.handle(now, Input::LinkUp { link, origin }, &mut core.out);
             self.settle(guard);
-        }
+            reader
+        };
         self.writers.fetch_add(1, Ordering::AcqRel);
         let (runtime, writer) = (self.clone(), writer::run(self.clone(), queue, write));
         self.spawn(async move {
             writer.await;
+            let _ = timeout(runtime.config.close_timeout, read_up).await;
+            reader.abort();
             runtime.writers.fetch_sub(1, Ordering::AcqRel);
             runtime.writer_ended.notify_waiters();
         });

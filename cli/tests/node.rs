@@ -1,0 +1,443 @@
+//! `peernet node` as other programs see it: real processes over loopback.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::{Value as Json, json};
+use support::{Node, PATIENCE, Talk, peernet, run};
+
+fn is_error(event: &Json) -> bool {
+    event["event"] == "error"
+}
+
+/// A port that nobody listens on, at a loopback address that no other test uses.
+fn free_address(host: &str) -> String {
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn every_kind_of_value_is_broadcast_and_not_echoed() {
+    let (mut a, mut b) = (Node::start(&[]), Node::start(&[]));
+    assert_eq!(a.protocol, "EpAmyZWv9rZUKmjQgU3FTUD4GrJHvVEXizmghVBc8eGD");
+    b.join(&mut a);
+    let payload = json!([
+        null, true, false, 0, 1, 1.0, -1, -0.5, 9007199254740992_i64, {"$int": "9007199254740993"},
+        {"$int": "18446744073709551615"}, {"$int": "-9223372036854775808"}, 5e-324, 1e300,
+        {"$float64": "7ff0000000000000"}, {"$float64": "7ff8000000000000"}, "", "é🙂\u{0}\"\\\n",
+        {"$bin": ""}, {"$bin": "00ff"}, [], [[1], {}], {"z": 1, "a": {"$bin": "01"}},
+        {"$map": [[1, "one"], [null, []]]}, {"$map": [["$bin", 1]]},
+    ]);
+    let sent = a.must(json!({"do": "broadcast", "payload": payload}));
+    assert_eq!(sent["links"], 1);
+    let got = b.message();
+    assert_eq!(got["payload"].to_string(), payload.to_string());
+    assert_eq!((&got["kind"], &got["id"], &got["sender"]), (&json!("broadcast"), &sent["id"], &json!(a.id)));
+    assert!(got["time"].as_i64().unwrap() > 1_700_000_000);
+
+    b.must(json!({"do": "broadcast", "payload": ["back"]}));
+    assert_eq!(a.message()["payload"], json!(["back"]), "the first that it hears is not its own");
+}
+
+#[test]
+fn messages_come_behind_connected() {
+    let mut a = Node::start(&[]);
+    let mut b = Node::start(&["--connect", &a.address.clone()]);
+    b.connected(&a.id);
+    b.must(json!({"do": "broadcast", "payload": [1]}));
+    let first = a.next_event().unwrap();
+    assert_eq!((&first["event"], &first["peer"]), (&json!("connected"), &json!(b.id)));
+    assert_eq!(first["address"], json!(b.address));
+    assert_eq!(a.next_event().unwrap()["event"], "message");
+}
+
+#[test]
+fn send_and_reply_between_neighbours() {
+    let (mut a, mut b) = (Node::start(&[]), Node::start(&[]));
+    a.join(&mut b);
+    let sent = a.must(json!({"do": "send", "peer": b.id, "payload": ["you alone"]}));
+    let got = b.message();
+    assert_eq!((&got["kind"], &got["id"]), (&json!("whisper"), &sent["id"]));
+    let back = b.must(json!({"do": "reply", "to": got["id"], "payload": ["and you"]}));
+    let got = a.message();
+    assert_eq!((&got["kind"], &got["id"], &got["sender"]), (&json!("whisper"), &back["id"], &json!(b.id)));
+    assert_eq!(got["payload"], json!(["and you"]));
+
+    let nobody = "1".repeat(64);
+    let unknown = json!({"do": "reply", "to": "0".repeat(64), "payload": []});
+    assert_eq!(a.ask(unknown), Err("unknown_message".to_owned()));
+    assert_eq!(a.ask(json!({"do": "disconnect", "peer": nobody})), Err("not_connected".to_owned()));
+    let mut alone = Node::start(&[]);
+    let far = json!({"do": "send", "peer": nobody, "payload": []});
+    assert_eq!(alone.ask(far), Err("unreachable".to_owned()));
+}
+
+/// A door to an address: closes at once on whoever knocks, and tells of it, until it is opened.
+struct Door {
+    address: String,
+    open: Arc<AtomicBool>,
+    knocks: Receiver<()>,
+}
+
+impl Door {
+    fn new(host: &str) -> (Self, impl FnOnce(String)) {
+        let listener = TcpListener::bind((host, 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (open, (knock, knocks)) = (Arc::new(AtomicBool::new(false)), channel());
+        let door = Self { address, open: open.clone(), knocks };
+        let serve = move |target: String| {
+            thread::spawn(move || {
+                for stream in listener.incoming().map_while(Result::ok) {
+                    if open.load(Ordering::SeqCst) {
+                        let inner = TcpStream::connect(&target).unwrap();
+                        carry(stream.try_clone().unwrap(), inner.try_clone().unwrap());
+                        carry(inner, stream);
+                    } else {
+                        drop(stream);
+                        let _ = knock.send(());
+                    }
+                }
+            });
+        };
+        (door, serve)
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream) {
+    thread::spawn(move || {
+        let _ = io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Write);
+    });
+}
+
+#[test]
+fn reply_to_a_node_two_hops_away() {
+    // Nodes dial whom their neighbours name, so a line of three becomes a triangle; here the far end
+    // is behind a door that opens only when that was tried.
+    let (door, serve) = Door::new("127.11.0.1");
+    let mut a = Node::start(&["--advertise", &door.address]);
+    serve(a.address.clone());
+    let (mut b, mut c) = (Node::start(&[]), Node::start(&[]));
+    a.join(&mut b);
+    c.join(&mut b);
+    door.knocks.recv_timeout(PATIENCE).expect("c tries to reach a by itself");
+    let sent = a.must(json!({"do": "broadcast", "payload": ["who is there?"]}));
+    let got = c.message();
+    assert_eq!((&got["id"], &got["sender"]), (&sent["id"], &json!(a.id)));
+    assert_eq!(c.peers(), [b.id.as_str()]);
+
+    door.open.store(true, Ordering::SeqCst);
+    let back = c.must(json!({"do": "reply", "to": got["id"], "payload": ["c is"]}));
+    let got = a.message();
+    assert_eq!((&got["id"], &got["sender"]), (&back["id"], &json!(c.id)));
+    assert_eq!(got["kind"], "whisper");
+    c.connected(&a.id);
+}
+
+#[test]
+fn connections_that_must_not_be() {
+    let mut a = Node::start(&[]);
+    let other = Node::start(&["--subnet", "other"]);
+    assert_ne!(a.protocol, other.protocol);
+    let refused = free_address("127.11.0.2");
+    let alike = Node::start(&[]);
+    let wrong_id = format!("{}@{}", other.id, alike.address);
+    for address in [&other.address, &wrong_id, &refused, &a.address.clone()] {
+        let answer = a.ask(json!({"do": "connect", "address": address}));
+        assert_eq!(answer, Err("connect".to_owned()), "{address}");
+    }
+    for address in ["nowhere", "host:", "0O@127.0.0.1:1"] {
+        let answer = a.ask(json!({"do": "connect", "address": address}));
+        assert_eq!(answer, Err("address".to_owned()), "{address}");
+    }
+    assert!(a.peers().is_empty());
+}
+
+#[test]
+fn with_an_id_only_that_node_will_do() {
+    let (mut a, b, mut c) = (Node::start(&[]), Node::start(&[]), Node::start(&[]));
+    let target = |id: &str| json!({"do": "connect", "address": format!("{id}@{}", c.address)});
+    let (wrong, right) = (target(&b.id), target(&c.id));
+    assert_eq!(a.ask(wrong), Err("connect".to_owned()));
+    assert_eq!(a.must(right), json!({"peer": c.id}));
+    c.connected(&a.id);
+}
+
+#[test]
+fn connect_options_fail_without_ref_and_are_tried_again() {
+    let address = free_address("127.11.0.3");
+    let other = Node::start(&["--subnet", "other"]);
+    let mut a = Node::start(&["--connect", &address, "--connect", &other.address]);
+    for target in [&address, &other.address] {
+        let error = a.wait("an error about it", |event| {
+            is_error(event) && event["error"].as_str().unwrap().contains(target.as_str())
+        });
+        assert_eq!((error.get("ref"), &error["code"]), (None, &json!("connect")));
+    }
+    let b = Node::start(&["--listen", &address]);
+    assert_eq!(b.address, address);
+    a.connected(&b.id);
+}
+
+#[test]
+fn a_broken_link_is_dialled_again_and_a_released_one_is_not() {
+    let address = free_address("127.11.0.4");
+    let first = Node::start(&["--listen", &address]);
+    let mut a = Node::start(&[]);
+    a.must(json!({"do": "connect", "address": address}));
+    a.connected(&first.id);
+    let gone = first.id.clone();
+    drop(first);
+    a.disconnected(&gone);
+    let mut second = Node::start(&["--listen", &address]);
+    a.connected(&second.id);
+    second.connected(&a.id);
+
+    assert_eq!(a.must(json!({"do": "disconnect", "peer": second.id})), Json::Null);
+    assert_eq!(a.disconnected(&second.id)["reason"], "local");
+    second.disconnected(&a.id);
+    assert!(a.peers().is_empty());
+    assert_eq!(a.ask(json!({"do": "disconnect", "peer": second.id})), Err("not_connected".to_owned()));
+}
+
+#[test]
+fn stats_count() {
+    let (mut a, mut b) = (Node::start(&[]), Node::start(&[]));
+    a.join(&mut b);
+    for n in 0..3 {
+        a.must(json!({"do": "broadcast", "payload": [n]}));
+        assert_eq!(b.message()["payload"], json!([n]));
+    }
+    let (sent, got) = (a.must(json!({"do": "stats"})), b.must(json!({"do": "stats"})));
+    assert_eq!((&sent["broadcasts"], &sent["peers"]), (&json!(3), &json!(1)));
+    assert_eq!((&got["delivered"], &got["lagged"]), (&json!(3), &json!(0)));
+    assert!(got["bytes_in"].as_u64().unwrap() > 300);
+}
+
+#[test]
+fn commands_that_do_not_read_or_do_not_apply() {
+    let mut a = Node::start(&[]);
+    a.write_line("{nonsense");
+    let error = a.wait("an error", is_error);
+    assert_eq!((error.get("ref"), &error["code"]), (None, &json!("usage")));
+    for (command, code) in [
+        (json!({"do": "dance"}), "usage"),
+        (json!({}), "usage"),
+        (json!({"do": "send", "payload": []}), "usage"),
+        (json!({"do": "broadcast", "payload": [{"$bin": "0"}]}), "value"),
+        (json!({"do": "set", "key": "k", "value": 1}), "unsupported"),
+        (json!({"do": "get", "key": "k"}), "unsupported"),
+        (json!({"do": "delta", "key": "k", "value": {}}), "unsupported"),
+        (json!({"do": "delete", "key": "k"}), "unsupported"),
+        (json!({"do": "keys"}), "unsupported"),
+        (json!({"do": "join"}), "unsupported"),
+        (json!({"do": "leave"}), "unsupported"),
+    ] {
+        let text = command.to_string();
+        assert_eq!(a.ask(command), Err(code.to_owned()), "{text}");
+    }
+    let large = json!({"do": "broadcast", "payload": ["x".repeat(17 << 20)]});
+    assert_eq!(a.ask(large), Err("too_large".to_owned()));
+    // Any JSON is a ref.
+    let reference = r#"{"b":[1,1.0,null],"a":"é"}"#;
+    a.write_line(&format!(r#"{{"do":"peers","ref":{reference}}}"#));
+    let answer = a.wait("the answer", |event| event["event"] == "result");
+    assert_eq!(answer["ref"].to_string(), reference);
+}
+
+#[test]
+fn answers_keep_their_order_and_events_do_not_wait_for_them() {
+    let (mut a, mut b) = (Node::start(&[]), Node::start(&[]));
+    a.join(&mut b);
+    // Someone who takes the connection and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = a.command(json!({"do": "connect", "address": silent.local_addr().unwrap().to_string()}));
+    let quick = a.command(json!({"do": "peers"}));
+    let (held, _) = silent.accept().unwrap();
+    b.must(json!({"do": "broadcast", "payload": ["meanwhile"]}));
+    assert_eq!(a.message()["payload"], json!(["meanwhile"]));
+    drop((held, silent));
+    let answer = a.wait("an answer", |event| event.get("ref").is_some());
+    assert_eq!((&answer["ref"], &answer["code"]), (&json!(slow), &json!("connect")));
+    assert_eq!(a.answer(quick).unwrap()[0]["id"], json!(b.id));
+}
+
+#[test]
+fn close_answers_and_exits() {
+    let (mut a, mut b) = (Node::start(&["--serve"]), Node::start(&[]));
+    a.join(&mut b);
+    let close = a.command(json!({"do": "close"}));
+    assert_eq!(a.answer(close), Ok(Json::Null));
+    let (status, _) = a.finish();
+    assert_eq!(status.code(), Some(0));
+    let peers = b.peers();
+    if !peers.is_empty() {
+        b.wait("disconnected", |event| event["event"] == "disconnected");
+    }
+}
+
+#[test]
+fn the_end_of_input_drains_everything() {
+    const COUNT: usize = 10_000;
+    let (mut a, mut b) = (Node::start(&[]), Node::start(&[]));
+    a.join(&mut b);
+    for n in 0..COUNT {
+        a.write_line(&format!(r#"{{"do":"broadcast","payload":[{n}],"ref":{n}}}"#));
+    }
+    a.close_stdin();
+    for n in 0..COUNT {
+        let message =
+            b.wait("all broadcasts", |event| event["event"] == "message" || event["event"] == "lagged");
+        assert_eq!(message["payload"], json!([n]), "{message}");
+    }
+    let (status, events) = a.finish();
+    assert_eq!(status.code(), Some(0));
+    let answers: Vec<&Json> = events.iter().filter(|event| event["event"] == "result").collect();
+    assert_eq!(answers.len(), COUNT);
+    assert!(
+        answers.iter().enumerate().all(|(n, answer)| answer["ref"] == n && answer["value"]["links"] == 1)
+    );
+    b.wait("disconnected", |event| event["event"] == "disconnected");
+}
+
+#[test]
+fn the_end_of_input_drains_while_others_talk() {
+    // Less in all than b may have waiting, so that b misses nothing however slowly it is read.
+    const COUNT: usize = 250;
+    let (mut a, mut b) = (Node::start(&[]), Node::start(&[]));
+    a.join(&mut b);
+    let mut talk = b.take_stdin();
+    let talker = thread::spawn(move || {
+        let line = format!("{{\"do\":\"broadcast\",\"payload\":[\"{}\"]}}\n", "y".repeat(1000));
+        for _ in 0..30_000 {
+            talk.write_all(line.as_bytes()).unwrap();
+        }
+        talk
+    });
+    let filler = "x".repeat(50_000);
+    for n in 0..COUNT {
+        a.write_line(&format!(r#"{{"do":"broadcast","payload":[{n},"{filler}"]}}"#));
+    }
+    a.close_stdin();
+    for n in 0..COUNT {
+        let message = b.wait("all broadcasts", |event| {
+            event["event"] == "message" || event["event"] == "lagged" || event["event"] == "disconnected"
+        });
+        assert_eq!(message["payload"][0], json!(n), "event {}", message["event"]);
+    }
+    let (status, _) = a.finish();
+    assert_eq!(status.code(), Some(0));
+    talker.join().unwrap();
+}
+
+#[test]
+fn serve_goes_on_until_a_signal() {
+    let mut a = Node::start(&["--serve"]);
+    a.close_stdin();
+    let mut b = Node::start(&[]);
+    b.must(json!({"do": "connect", "address": a.address}));
+    b.must(json!({"do": "broadcast", "payload": ["still there?"]}));
+    a.message();
+    a.signal("TERM");
+    b.disconnected(&a.id.clone());
+    let (status, _) = a.finish();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_it_whatever_it_waits_for() {
+    let mut a = Node::start(&[]);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = a.command(json!({"do": "connect", "address": silent.local_addr().unwrap().to_string()}));
+    let _held = silent.accept().unwrap();
+    a.signal("INT");
+    assert_eq!(a.answer(slow), Err("closed".to_owned()));
+    let (status, _) = a.finish();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn what_this_version_does_not_offer_exits_2_and_says_so() {
+    let plain = ["node", "--encryption", "plaintext"];
+    for (args, word) in [
+        (vec!["node"], "--encryption plaintext"),
+        (vec!["node", "--json"], "--encryption plaintext"),
+        (vec!["node", "--encryption", "tls"], "--encryption plaintext"),
+        (vec!["node", "--encryption", "ssl"], "ssl"),
+        (vec!["node", "--encryption", "ws"], "ws"),
+        (vec!["node", "--encryption", "wss"], "wss"),
+        ([&plain[..], &["--network", "sync"]].concat(), "sync"),
+        ([&plain[..], &["--network", "chord"]].concat(), "chord"),
+        ([&plain[..], &["--data", "x"]].concat(), "--data"),
+        ([&plain[..], &["--secret-file", "x"]].concat(), "--secret-file"),
+        ([&plain[..], &["--allow", "x"]].concat(), "--allow"),
+        ([&plain[..], &["--no-leases"]].concat(), "--no-leases"),
+        ([&plain[..], &["--listen", "nowhere"]].concat(), "nowhere"),
+        ([&plain[..], &["--connect", "a@b"]].concat(), "host:port"),
+        ([&plain[..], &["--advertise", ":1"]].concat(), "host"),
+    ] {
+        let output = run(&args, "");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(word), "{said}");
+    }
+    for args in [&["node", "--encryption", "rot13"][..], &["node", "--what"]] {
+        assert_eq!(run(args, "").status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn an_address_in_use_exits_1_and_says_so() {
+    let a = Node::start(&[]);
+    let output = run(&["node", "--encryption", "plaintext", "--json", "--listen", &a.address], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&a.address) && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_chat_for_people() {
+    let mut a = Node::start(&[]);
+    let args = ["node", "--encryption", "plaintext", "--subnet", "mesh", "--connect", &a.address];
+    let mut chat = Talk::start(peernet().args(args));
+    let first = chat.line("the first line", |_| true);
+    let join = "peernet node --encryption plaintext --subnet mesh --connect 127.0.0.1:";
+    assert!(first.contains(join), "{first}");
+    chat.line("the join", |line| line.contains("is connected"));
+    let joined = a.wait("connected", |event| event["event"] == "connected");
+    assert!(first.ends_with(joined["address"].as_str().unwrap()));
+
+    chat.write_line("hello there");
+    let got = a.message();
+    assert_eq!((&got["payload"], &got["sender"]), (&json!(["hello there"]), &joined["peer"]));
+    a.must(json!({"do": "broadcast", "payload": ["hi\u{1b}[2J", 5, 1.0, {"$bin": "00"}]}));
+    let line = chat.line("the message", |line| line.contains("hi"));
+    assert_eq!(line, format!(r#"{}  hi\u{{1b}}[2J 5 1.0 {{"$bin":"00"}}"#, &a.id[..8]));
+    a.must(json!({"do": "reply", "to": got["id"], "payload": ["psst"]}));
+    chat.line("the whisper", |line| line.contains("(to you)  psst"));
+    chat.write_line("/peers");
+    chat.line("the neighbour", |line| line.contains(&a.address) && line.contains(&a.id[..8]));
+    chat.write_line("/stats");
+    chat.line("a counter", |line| line.trim_start().starts_with("delivered") && line.ends_with(" 2"));
+    chat.write_line("/what");
+    chat.line("advice", |line| line.contains("/help"));
+    chat.write_line("/quit");
+    assert!(chat.finish().success());
+    a.disconnected(joined["peer"].as_str().unwrap());
+
+    let mut alone = Talk::start(peernet().args(["node", "--encryption", "plaintext"]));
+    alone.write_line("anyone?");
+    alone.line("the truth", |line| line.contains("nobody heard"));
+    alone.close_stdin();
+    assert!(alone.finish().success());
+}
