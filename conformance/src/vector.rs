@@ -35,7 +35,7 @@ enum Question {
 }
 
 /// The sections of a vector file, and what each of their vectors is asked.
-const SECTIONS: [(&str, &[Question]); 8] = [
+const SECTIONS: [(&str, &[Question]); 9] = [
     ("/encode", &[Question::Encode, Question::Decode]),
     ("/decode", &[Question::Decode]),
     ("/compress", &[Question::Compress]),
@@ -44,6 +44,7 @@ const SECTIONS: [(&str, &[Question]); 8] = [
     ("/ids/node", &[Question::NodeId]),
     ("/ids/base58_int", &[Question::Base58]),
     ("/ids/base58_decode", &[Question::Base58Decode]),
+    ("/ids/base58_reject", &[Question::Base58Reject]),
 ];
 
 #[derive(Debug)]
@@ -69,8 +70,6 @@ impl Vector {
                 all.extend(questions.iter().map(|question| Self::new(*question, vector)));
             }
         }
-        let refused = file.pointer("/ids/base58_reject").and_then(Json::as_array);
-        all.extend(refused.into_iter().flatten().map(|vector| Self::new(Question::Base58Reject, vector)));
         match all.is_empty() {
             true => Err(FormError::new("the file has neither vectors nor transcripts")),
             false => Ok(all),

@@ -2,7 +2,8 @@
 
 use peernet::Value;
 use peernet::wire::Method;
-use peernet_conformance::json::{hex, unhex};
+use peernet::wire::body::digest;
+use peernet_conformance::json::unhex;
 use serde_json::{Value as Json, json};
 
 use crate::pack::*;
@@ -48,14 +49,22 @@ fn zeros(len: usize) -> Parts {
     Parts::new(vec![Value::Bin(vec![0; len])])
 }
 
-/// The smallest number whose message has a digest that `looks` holds for.
-fn disguised(looks: impl Fn(&[u8]) -> bool) -> Parts {
+/// The first of many numbered messages whose digest `looks` holds for.
+fn disguised(looks: impl Fn(&[u8; 32], usize) -> bool) -> Parts {
     let numbered = |n: u32| Parts::new(vec!["this body only looks compressed".into(), n.into()]);
-    (0..).map(numbered).find(|parts| looks(&parts.body())).unwrap()
+    // From here on the number is the packed message's last four bytes.
+    const FIRST: u32 = 1 << 16;
+    let mut packed = numbered(FIRST).packed();
+    let number = packed.len() - 4;
+    let found = (FIRST..).find(|n| {
+        packed[number..].copy_from_slice(&n.to_be_bytes());
+        looks(&digest(&packed), packed.len() + 32)
+    });
+    numbered(found.unwrap())
 }
 
-fn looks_like_zlib(body: &[u8]) -> bool {
-    body[0] & 15 == 8 && u16::from_be_bytes([body[0], body[1]]).is_multiple_of(31)
+fn looks_like_zlib(digest: &[u8; 32], _size: usize) -> bool {
+    digest[0] & 15 == 8 && u16::from_be_bytes([digest[0], digest[1]]).is_multiple_of(31)
 }
 
 fn reads(what: &str, rules: &[&str], codes: &[u8], content: &[u8], parts: &Parts) -> Json {
@@ -113,13 +122,13 @@ fn decoded() -> Vec<Json> {
     }
 
     for (what, codes, looks) in [
-        ("zlib", &[ZLIB][..], &(|body: &[u8]| looks_like_zlib(body)) as &dyn Fn(&[u8]) -> bool),
-        ("zlib, as most write it", &[ZLIB], &|body| body.starts_with(&[0x78, 0x9c])),
-        ("zlib, to a reader of all methods", &ALL, &|body| body.starts_with(&[0x78, 0x01])),
-        ("gzip", &[GZIP], &|body| body.starts_with(&[0x1f, 0x8b])),
-        ("bz2", &[BZ2], &|body| body.starts_with(b"BZ")),
-        ("xz", &[LZMA], &|body| body.starts_with(&[0xfd, 0x37])),
-        ("snappy", &[SNAPPY], &|body| usize::from(body[0]) == body.len()),
+        ("zlib", &[ZLIB][..], &looks_like_zlib as &dyn Fn(&[u8; 32], usize) -> bool),
+        ("zlib, as most write it", &[ZLIB], &|digest, _| digest.starts_with(&[0x78, 0x9c])),
+        ("zlib, to a reader of all methods", &ALL, &|digest, _| digest.starts_with(&[0x78, 0x01])),
+        ("gzip", &[GZIP], &|digest, _| digest.starts_with(&[0x1f, 0x8b])),
+        ("bz2", &[BZ2], &|digest, _| digest.starts_with(b"BZ")),
+        ("xz", &[LZMA], &|digest, _| digest.starts_with(&[0xfd, 0x37])),
+        ("snappy", &[SNAPPY], &|digest, size| usize::from(digest[0]) == size),
     ] {
         let parts = disguised(looks);
         let what = format!("not compressed, and looks like {what}");
@@ -145,11 +154,11 @@ fn decoded() -> Vec<Json> {
 fn compressed() -> Vec<Json> {
     let long = sample();
     let short = Parts::new(vec!["short".into()]);
-    let random: Vec<u8> = (0..40_u8).flat_map(|n| peernet::wire::body::digest(&[n])).collect();
+    let random: Vec<u8> = (0..40_u8).flat_map(|n| digest(&[n])).collect();
     let random = Parts::new(vec![random.into()]);
     let large = zeros(100_000);
     let like_zlib = disguised(looks_like_zlib);
-    let like_gzip = disguised(|body| body.starts_with(&[0x1f, 0x8b]));
+    let like_gzip = disguised(|digest, _| digest.starts_with(&[0x1f, 0x8b]));
     let mut all = Vec::new();
     let mut add = |what: String, rules: &[&str], codes: &[u8], parts: &Parts| {
         let vector = Vector::new(&what, rules).methods(codes).parts(parts);
@@ -258,16 +267,8 @@ fn refused() -> Vec<Json> {
     let mut vector = Vector::new("zlib that unpacks to 20 MiB", &["W-11", "L-1"]).with("refused_by", "0.7");
     vector = vector.methods(&[ZLIB]);
     let frame = frame(&zlib(&vec![0; 20 << 20], 0x78, Blocks::Fixed));
-    all.push(vector.with("frame", squeezed(&frame, 13)).done());
+    all.push(vector.frame(&frame).done());
     all
-}
-
-/// The parts of a long frame in which a pattern of `period` bytes repeats.
-fn squeezed(frame: &[u8], period: usize) -> Json {
-    let start = (0..frame.len()).find(|at| frame[*at..].starts_with(&frame[at + period..at + 4 * period])).unwrap();
-    let times = frame[start..].chunks(period).take_while(|chunk| *chunk == &frame[start..start + period]).count();
-    let (head, rest) = frame.split_at(start);
-    json!([hex(head), { "repeat": [hex(&rest[..period]), times] }, hex(&rest[times * period..])])
 }
 
 /// A body in the format that came before xz, made by Python's `lzma.compress(body, FORMAT_ALONE)`.

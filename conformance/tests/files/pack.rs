@@ -236,14 +236,8 @@ pub(crate) fn squeeze(json: &Json, key: &str) -> Json {
                 _ => return json.clone(),
             };
             let units: Vec<char> = text.chars().collect();
-            let units: Vec<Json> = units.chunks(width).map(|unit| unit.iter().collect::<String>().into()).collect();
-            let mut parts: Vec<Json> = Vec::new();
-            for run in runs(units, 64) {
-                match (parts.last_mut(), run) {
-                    (Some(Json::String(last)), Json::String(next)) => last.push_str(&next),
-                    (_, run) => parts.push(run),
-                }
-            }
+            let units: Vec<&[char]> = units.chunks(width).collect();
+            let parts = repeats(&units);
             if parts.iter().all(Json::is_string) { json.clone() } else { parts.into() }
         }
         other => other.clone(),
@@ -260,4 +254,32 @@ fn runs(items: Vec<Json>, least: usize) -> Vec<Json> {
         }
     }
     out
+}
+
+/// Text whose short patterns that repeat for 64 units or more are repetitions.
+fn repeats(units: &[&[char]]) -> Vec<Json> {
+    let text = |units: &[&[char]]| units.concat().into_iter().collect::<String>();
+    let (mut parts, mut plain, mut at) = (Vec::new(), 0, 0);
+    while at < units.len() {
+        let rest = &units[at..];
+        let times = |period: usize| match rest.get(..period) {
+            Some(pattern) => rest.chunks(period).take_while(|chunk| *chunk == pattern).count(),
+            None => 0,
+        };
+        match (1..=16).map(|period| (period, times(period))).find(|(period, times)| period * times >= 64) {
+            Some((period, times)) if times >= 4 => {
+                if plain < at {
+                    parts.push(text(&units[plain..at]).into());
+                }
+                parts.push(json!({ "repeat": [text(&rest[..period]), times] }));
+                at += period * times;
+                plain = at;
+            }
+            _ => at += 1,
+        }
+    }
+    if plain < at {
+        parts.push(text(&units[plain..]).into());
+    }
+    parts
 }
