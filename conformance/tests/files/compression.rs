@@ -202,7 +202,9 @@ fn refused() -> Vec<Json> {
         add(format!("{called} with a bit wrong"), w10, "0.7", &[code], &flipped);
         let others: Vec<u8> = ALL.into_iter().filter(|other| *other != code).collect();
         let w9 = &["W-9", "W-6"];
-        add(format!("{called}, when all others are agreed"), w9, "0.7", &others, &stream);
+        // py2p reads both of these two under either code.
+        let by = if matches!(code, ZLIB | GZIP) { "peernet" } else { "0.7" };
+        add(format!("{called}, when all others are agreed"), w9, by, &others, &stream);
         add(format!("{called}, when nothing is agreed"), w9, "0.7", &[], &stream);
         let mut lie = body.clone();
         lie[0] ^= 1;

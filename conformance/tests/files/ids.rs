@@ -67,7 +67,8 @@ fn read() -> Vec<Json> {
 }
 
 fn refused() -> Vec<Json> {
-    let by = |text: &str| if text.is_empty() { "peernet" } else { "0.7" };
+    // py2p takes no text for zero, and strips white space at the end.
+    let by = |text: &str| if text.is_empty() || text.ends_with([' ', '\n']) { "peernet" } else { "0.7" };
     ["", "0", "O", "I", "l", "a0", "0a", " z", "z ", "z\n", "-z", "é", "z\u{0}", "zz+", "z/z"]
         .iter()
         .map(|text| json!({ "rules": ["I-3"], "text": text, "refused_by": by(text) }))

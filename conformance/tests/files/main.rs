@@ -3,11 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod broadcast;
 mod compression;
+mod dialling;
+mod double;
 mod frames;
+mod handshake;
 mod ids;
+mod link;
+mod lookup;
 mod messages;
 mod pack;
+mod peers;
+mod play;
 mod streams;
 mod values;
 
@@ -19,12 +27,19 @@ use serde_json::Value as Json;
 /// What makes each file's content.
 type Maker = fn() -> String;
 
-const FILES: [(&str, Maker); 5] = [
+const FILES: [(&str, Maker); 12] = [
     ("vectors/values.json", values::file),
     ("vectors/messages.json", messages::file),
     ("vectors/frames.json", frames::file),
     ("vectors/compression.json", compression::file),
     ("vectors/ids.json", ids::file),
+    ("transcripts/handshake.json", handshake::file),
+    ("transcripts/double.json", double::file),
+    ("transcripts/peers.json", peers::file),
+    ("transcripts/link.json", link::file),
+    ("transcripts/broadcast.json", broadcast::file),
+    ("transcripts/lookup.json", lookup::file),
+    ("transcripts/dialling.json", dialling::file),
 ];
 
 #[test]
