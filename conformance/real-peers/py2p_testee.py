@@ -148,7 +148,7 @@ def base58_decode(request):
 
 
 def hello(_):
-    return {"name": "py2p", "version": VERSION, "ops": list(OPS)}
+    return {"name": "py2p", "version": VERSION, "profile": "0.7", "ops": list(OPS)}
 
 
 OPS = {function.__name__: function for function in (

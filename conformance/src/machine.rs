@@ -1,0 +1,274 @@
+//! One node of this build, driven by the steps of a transcript.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use peernet::identity::{NodeId, ProtocolId};
+use peernet::protocol::{
+    CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox,
+    Output, Received, Target, Token,
+};
+use peernet::wire::codes::{code, kind};
+use peernet::wire::{Decoder, Form, Limits, Message, Method, open};
+use peernet::{Address, Config};
+use serde_json::{Map, Value as Json, json};
+
+use crate::json::{from_values, hex, to_values, unhex};
+use crate::reference::{Answer, list, message, methods, parts, refused, text};
+
+/// A node, its clock, and what was agreed on its links.
+pub(crate) struct Machine {
+    node: Node,
+    /// The wall clock when the transcript began.
+    start: i64,
+    mono: Duration,
+    read: BTreeMap<LinkId, Vec<Method>>,
+    out: Outbox,
+}
+
+impl Machine {
+    pub(crate) fn start(request: &Json) -> Result<Self, Answer> {
+        let node = request.get("node").ok_or(Answer::Unsupported)?;
+        let address = address(node.get("address").ok_or(Answer::Unsupported)?)?;
+        let identity = Identity {
+            id: NodeId::parse(text(node, "id")?).map_err(refused)?,
+            protocol: ProtocolId::parse(text(node, "protocol")?).map_err(refused)?,
+            address,
+        };
+        let config = config(node.get("config").ok_or(Answer::Unsupported)?)?;
+        let seed = integer(node, "seed")?;
+        Ok(Self {
+            node: Node::new(identity, config, seed),
+            start: node.get("wall").and_then(Json::as_i64).ok_or(Answer::Unsupported)?,
+            mono: Duration::ZERO,
+            read: BTreeMap::new(),
+            out: Outbox::new(),
+        })
+    }
+
+    /// Lets time pass up to the step's, each timer at its own moment, then takes its input.
+    pub(crate) fn step(&mut self, request: &Json) -> Result<Vec<Json>, Answer> {
+        let at = Duration::from_millis(integer(request, "at")?);
+        if at < self.mono {
+            return Err(refused("time runs back"));
+        }
+        let mut done = Vec::new();
+        while let Some(due) = self.node.next_timer().filter(|due| *due <= at) {
+            self.mono = self.mono.max(due);
+            self.feed(Input::Tick, &mut done)?;
+        }
+        self.mono = at;
+        let input = request.get("input").and_then(Json::as_object).ok_or(Answer::Unsupported)?;
+        let (what, with) = input.iter().next().ok_or(Answer::Unsupported)?;
+        self.take(what, with, &mut done)?;
+        Ok(done)
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.mono, wall: self.start.saturating_add_unsigned(self.mono.as_secs()) }
+    }
+
+    fn take(&mut self, what: &str, with: &Json, done: &mut Vec<Json>) -> Result<(), Answer> {
+        let input = match what {
+            "tick" => Input::Tick,
+            "accepted" => Input::LinkUp { link: link(with)?, origin: Origin::Accepted },
+            "dialled" => {
+                Input::LinkUp { link: link(with)?, origin: Origin::Dialled(DialId(integer(with, "dial")?)) }
+            }
+            "dial_failed" => {
+                Input::DialFailed { dial: DialId(integer(with, "dial")?), problem: "refused".to_owned() }
+            }
+            "link_down" => Input::LinkDown { link: link(with)?, reason: CloseReason::Remote },
+            "message" => Input::Message { link: link(with)?, message: message(with)? },
+            "frame" => match self.read_frame(link(with)?, &unhex(text(with, "frame")?)?) {
+                Ok(input) => input,
+                Err((link, reason)) => {
+                    done.push(json!({ "close": { "link": link.0, "reason": reason.code() } }));
+                    Input::LinkDown { link, reason }
+                }
+            },
+            _ => Input::Command(self.command(what, with)?),
+        };
+        self.feed(input, done)
+    }
+
+    /// What a frame on a link is to the node: as its reader treats it.
+    fn read_frame(&self, link: LinkId, bytes: &[u8]) -> Result<Input, (LinkId, CloseReason)> {
+        let limit = self.node.config().max_frame;
+        let mut decoder = Decoder::new(limit);
+        decoder.push(bytes);
+        let content = decoder.next_frame().and_then(|content| decoder.finish().map(|()| content));
+        let content = content.map_err(|error| (link, error.into()))?.unwrap_or_default();
+        let methods = self.read.get(&link).map(Vec::as_slice).unwrap_or_default();
+        let body: Bytes = open(content, methods, limit).map_err(|error| (link, error.into()))?;
+        match Message::read(body, &Limits::default()) {
+            Ok(message) => Ok(Input::Message { link, message }),
+            Err(error) if error.is_malformed() => Err((link, error.into())),
+            Err(_) => Ok(Input::Refused { link }),
+        }
+    }
+
+    fn command(&self, what: &str, with: &Json) -> Result<Command, Answer> {
+        let token = || integer(with, "token").map(Token);
+        let packed = |kind, code| {
+            let payload = to_values(list(with, "payload")?)?;
+            let own = self.node.identity().id.as_str();
+            Message::pack(kind, own, Form::Str, self.now().wall, code, &payload).map_err(refused)
+        };
+        Ok(match what {
+            "connect" => Command::Connect {
+                token: token()?,
+                target: text(with, "target")?.parse::<Target>().map_err(refused)?,
+                persist: with.get("persist").and_then(Json::as_bool).unwrap_or(false),
+            },
+            "disconnect" => Command::Disconnect { token: token()?, peer: peer(with, "peer")? },
+            "broadcast" => Command::Broadcast(packed(kind::BROADCAST, code::BROADCAST)?),
+            "whisper" => Command::Whisper {
+                token: token()?,
+                to: peer(with, "to")?,
+                message: packed(kind::WHISPER, code::WHISPER)?,
+            },
+            "close" => Command::Close,
+            _ => return Err(Answer::Unsupported),
+        })
+    }
+
+    fn feed(&mut self, input: Input, done: &mut Vec<Json>) -> Result<(), Answer> {
+        let now = self.now();
+        self.out.clear();
+        self.node.handle(now, input, &mut self.out);
+        for output in &self.out.outputs {
+            if let Output::Agree { link, read, .. } = output {
+                self.read.insert(*link, read.clone());
+            }
+            done.push(self.show(output)?);
+        }
+        Ok(())
+    }
+
+    fn show(&self, output: &Output) -> Result<Json, Answer> {
+        Ok(match output {
+            Output::Send { links, class, body } => {
+                let message = Message::read(body.clone(), &Limits::default()).map_err(refused)?;
+                let mut links: Vec<u64> = self.out.links(links).iter().map(|link| link.0).collect();
+                links.sort_unstable();
+                let class = match class {
+                    peernet::protocol::Class::Control => "control",
+                    peernet::protocol::Class::Own => "own",
+                    peernet::protocol::Class::Relay => "relay",
+                };
+                let mut send = Map::new();
+                send.insert("links".to_owned(), links.into());
+                send.insert("class".to_owned(), class.into());
+                send.extend(parts(&message)?.map(|(key, value)| (key.to_owned(), value)));
+                json!({ "send": send })
+            }
+            Output::Dial { dial, address } => {
+                json!({ "dial": { "dial": dial.0, "address": [address.host, address.port] } })
+            }
+            Output::Agree { link, read, write } => json!({ "agree": {
+                "link": link.0,
+                "read": read.iter().map(|method| method.code()).collect::<Vec<_>>(),
+                "write": write.map(Method::code),
+            } }),
+            Output::Close { link, reason } => {
+                json!({ "close": { "link": link.0, "reason": reason.code() } })
+            }
+            Output::Event(event) => show_event(event)?,
+        })
+    }
+}
+
+fn show_event(event: &Event) -> Result<Json, Answer> {
+    Ok(match event {
+        Event::Connected { peer, link, address, dialect } => json!({ "connected": {
+            "peer": peer.as_str(),
+            "link": link.0,
+            "address": address.as_ref().map(|address| json!([address.host, address.port])),
+            "dialect": dialect.name(),
+        } }),
+        Event::Disconnected { peer, reason } => {
+            json!({ "disconnected": { "peer": peer.as_str(), "reason": reason.code() } })
+        }
+        Event::Received(Received { kind, code, sender, link, message }) => json!({ "message": {
+            "kind": kind.name(),
+            "code": code,
+            "sender": sender.as_str(),
+            "link": link.0,
+            "payload": from_values(&message.values(&Limits::default()).map_err(refused)?),
+            "id": hex(message.id().as_bytes()),
+        } }),
+        Event::Done { token, result: Ok(peer) } => {
+            json!({ "done": { "token": token.0, "peer": peer.as_str() } })
+        }
+        Event::Done { token, result: Err(error) } => json!({ "done": {
+            "token": token.0,
+            "error": match error {
+                CommandError::Connect { .. } => "connect",
+                CommandError::Unreachable { .. } => "unreachable",
+                CommandError::NotConnected { .. } => "not_connected",
+                CommandError::Closed => "closed",
+                _ => "other",
+            },
+            "reason": match error {
+                CommandError::Connect { reason: Some(reason), .. } => Some(reason.code()),
+                _ => None,
+            },
+        } }),
+        Event::Redial { address, pause, .. } => json!({ "redial": {
+            "address": [address.host, address.port],
+            "pause": u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+        } }),
+    })
+}
+
+fn integer(json: &Json, key: &str) -> Result<u64, Answer> {
+    json.get(key).and_then(Json::as_u64).ok_or(Answer::Unsupported)
+}
+
+fn link(with: &Json) -> Result<LinkId, Answer> {
+    integer(with, "link").map(LinkId)
+}
+
+fn peer(with: &Json, key: &str) -> Result<NodeId, Answer> {
+    NodeId::parse(text(with, key)?).map_err(refused)
+}
+
+fn address(json: &Json) -> Result<Address, Answer> {
+    let Some([host, port]) = json.as_array().map(Vec::as_slice) else { return Err(Answer::Unsupported) };
+    let port = port.as_u64().and_then(|port| u16::try_from(port).ok());
+    match (host.as_str(), port) {
+        (Some(host), Some(port)) => Ok(Address::new(host, port)),
+        _ => Err(Answer::Unsupported),
+    }
+}
+
+/// Reads what a transcript sets; it sets everything that its steps depend on.
+fn config(json: &Json) -> Result<Config, Answer> {
+    let mut config = Config::default();
+    let settings = json.as_object().ok_or(Answer::Unsupported)?;
+    for (key, value) in settings {
+        let number = value.as_u64();
+        let size = || number.and_then(|n| usize::try_from(n).ok()).ok_or(Answer::Unsupported);
+        let small = || number.and_then(|n| u32::try_from(n).ok()).ok_or(Answer::Unsupported);
+        let millis = || number.map(Duration::from_millis).ok_or(Answer::Unsupported);
+        match key.as_str() {
+            "max_peers" => config.max_peers = size()?,
+            "max_opening" => config.max_opening = size()?,
+            "max_outgoing" => config.max_outgoing = size()?,
+            "max_known" => config.max_known = size()?,
+            "max_frame" => config.max_frame = size()?,
+            "handshake_timeout" => config.handshake_timeout = millis()?,
+            "keep_alive" => config.keep_alive = millis()?,
+            "redial_min" => config.redial_min = millis()?,
+            "redial_max" => config.redial_max = millis()?,
+            "lookup_timeout" => config.lookup_timeout = millis()?,
+            "fresh_seconds" => config.fresh_seconds = small()?,
+            "compression" => config.compression = methods(list(json, key)?),
+            _ => return Err(Answer::Unsupported),
+        }
+    }
+    config.check().map_err(refused)?;
+    Ok(config)
+}
