@@ -742,7 +742,7 @@ fn answers(out: &Outbox) -> Vec<Result<NodeId, ()>> {
     out.outputs.iter().filter_map(done).collect()
 }
 
-/// C-26, C-27, C-29, L-23
+/// C-17, C-26, C-27, C-29, L-23
 #[test]
 fn of_two_links_to_one_0_7_node_the_right_one_stays() {
     // By value `me` lies between `a` and `z`.
@@ -865,4 +865,42 @@ fn a_peers_list_names_a_hundred() {
         assert_eq!(named, usize::from(n).min(100));
     }
     assert_eq!(named, 100);
+}
+
+/// C-17, C-19, C-27, L-44
+#[test]
+fn of_two_peernets_the_greater_closes_in_time() {
+    let hear = |node: &mut Node, link| {
+        tell(node, Input::Message { link, message: message(kind::WHISPER, "x", code::PONG, &()) })
+    };
+    let second = |node: &mut Node, peer: &str, link: u64| {
+        let link = accept(node, link);
+        tell(node, Input::Message { link, message: handshake(kind::WHISPER, peer, address(5000)) })
+    };
+    let codes = |out: &Outbox| -> Vec<u64> {
+        sent(out).iter().map(|(_, payload)| payload[0].as_u64().unwrap()).collect()
+    };
+    // We are the greater and prefer the older, which must show first that it lives.
+    let mut node = node();
+    let older = neighbour(&mut node, 1, "a");
+    let out = second(&mut node, "a", 2);
+    assert_eq!((closed(&out), codes(&out)), (vec![], vec![code::HANDSHAKE]));
+    assert_eq!(closed(&hear(&mut node, older)), [(LinkId(2), CloseReason::Duplicate)]);
+    // By now it has shown it.
+    assert_eq!(closed(&second(&mut node, "a", 3)), [(LinkId(3), CloseReason::Duplicate)]);
+
+    // We are the lesser, prefer the newer, and leave it to the other side.
+    let mut node = self::node();
+    neighbour(&mut node, 1, "zzz");
+    let out = second(&mut node, "zzz", 2);
+    assert_eq!((closed(&out), codes(&out)), (vec![], vec![code::HANDSHAKE, code::PEERS]));
+    assert_eq!(node.link_to(&id("zzz")), Some(LinkId(2)));
+    assert!(closed(&hear(&mut node, LinkId(2))).is_empty());
+    let gone = |link| Input::LinkDown { link, reason: CloseReason::Remote };
+    assert!(tell(&mut node, gone(LinkId(2))).outputs.is_empty());
+    assert_eq!(node.link_to(&id("zzz")), Some(LinkId(1)));
+    for link in 3..6 {
+        assert!(closed(&second(&mut node, "zzz", link)).is_empty());
+    }
+    assert_eq!(closed(&second(&mut node, "zzz", 6)), [(LinkId(6), CloseReason::Duplicate)]);
 }

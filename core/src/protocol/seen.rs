@@ -277,7 +277,7 @@ mod tests {
         }
     }
 
-    /// M-8, L-41, L-42
+    /// M-5, M-8
     #[test]
     fn a_clock_that_was_ahead_lets_nothing_in_again_and_keeps_nothing_new_out() {
         let mut seen = seen(1 << 20);
@@ -289,6 +289,7 @@ mod tests {
         assert_eq!(seen.insert(9005, 9000, &digest(b"b")), Verdict::Stale);
     }
 
+    /// M-8
     #[test]
     fn spans_of_forgotten_seconds_stay_few() {
         let mut seen = seen(1 << 20);
@@ -304,6 +305,7 @@ mod tests {
         }
     }
 
+    /// M-8, L-41, L-42
     #[test]
     fn at_the_bound_the_window_narrows_and_then_readers_wait() {
         let mut seen = seen(100);
