@@ -904,3 +904,36 @@ fn of_two_peernets_the_greater_closes_in_time() {
     }
     assert_eq!(closed(&second(&mut node, "zzz", 6)), [(LinkId(6), CloseReason::Duplicate)]);
 }
+
+/// L-2
+#[test]
+fn frames_are_bounded_by_a_sensible_number() {
+    for (max_frame, fine) in
+        [(0, false), (1023, false), (1024, true), (1 << 30, true), ((1 << 30) + 1, false)]
+    {
+        assert_eq!(Config { max_frame, ..Config::default() }.check().is_ok(), fine, "{max_frame}");
+    }
+}
+
+/// C-40, L-24, L-25
+#[test]
+fn few_nodes_are_looked_for_at_once() {
+    let mut node = node();
+    let whisper = |node: &mut Node, to: &str| {
+        let message = message(kind::WHISPER, "me", code::WHISPER, &("x",));
+        let command = Command::Whisper { token: Token(7), to: id(to), message };
+        answers(&tell(node, Input::Command(command)))
+    };
+    assert_eq!(whisper(&mut node, "far"), [Err(())], "nobody is there to be asked");
+    neighbour(&mut node, 1, "a");
+    assert_eq!(whisper(&mut node, "me"), [Err(())]);
+    for _ in 0..64 {
+        assert_eq!(whisper(&mut node, "far"), []);
+    }
+    assert_eq!(whisper(&mut node, "far"), [Err(())]);
+    for n in 1..256 {
+        assert_eq!(whisper(&mut node, &format!("far{}", n + 1111).replace('0', "z")), []);
+    }
+    assert_eq!(whisper(&mut node, "further"), [Err(())]);
+    assert_eq!(whisper(&mut node, "a"), [Ok(id("a"))]);
+}
