@@ -212,49 +212,54 @@ fn again(mut send: Json, id: &str, class: &str) -> Json {
     send
 }
 
+fn asks_again(payload: Vec<Json>) -> Json {
+    PYTHON.says(1, RENEGOTIATE, 0, payload)
+}
+
 fn resent() -> Play {
     let said = sends(&[1, 2], "own", BROADCAST, vec![int(0), str("said")]);
     let mut heard = said.clone();
     heard["send"]["links"] = json!([1]);
     let first = made_at(peers_list(1, vec![]), 0);
     Play::new("the last message is sent again, in the same bytes", &["C-54", "M-14"])
-        .joined(1, &ANNA)
+        .joined(1, &PYTHON)
         .at(5_000)
-        .step(renegotiates(vec![int(9)]), vec![again(first, "$list", "control")])
-        .joined(2, &BERT)
+        .step(asks_again(vec![int(9)]), vec![again(first, "$list", "control")])
+        .joined(2, &ANNA)
         .at(6_000)
         .step(broadcast(vec![str("said")]), vec![again(made_at(said, 6), "$said", "own")])
         .at(9_000)
-        .step(renegotiates(vec![int(9)]), vec![again(made_at(heard.clone(), 6), "$said", "control")])
-        .step(renegotiates(vec![int(9), str("and more")]), vec![again(made_at(heard, 6), "$said", "control")])
+        .step(asks_again(vec![int(9)]), vec![again(made_at(heard.clone(), 6), "$said", "control")])
+        .step(asks_again(vec![int(9), str("and more")]), vec![again(made_at(heard, 6), "$said", "control")])
 }
 
 fn resent_to_one() -> Play {
     let pong = control(1, vec![int(4)]);
-    Play::new("what was sent to others alone is not what is sent again", &["C-54"])
-        .joined(1, &ANNA)
-        .joined(2, &BERT)
+    Play::new("what was sent to another alone is not what is sent again", &["C-54"])
+        .joined(1, &PYTHON)
+        .joined(2, &SCRIPT)
         .at(2_000)
         .step(broadcast(vec![str("said")]), vec![sends(&[1, 2], "own", BROADCAST, vec![int(0), str("said")])])
-        .step(ANNA.whispers(1, vec![int(3)]), vec![again(made_at(pong.clone(), 2), "$pong", "control")])
-        .step(BERT.whispers(2, vec![int(3)]), vec![control(2, vec![int(4)])])
-        .step(renegotiates(vec![int(9)]), vec![again(made_at(pong, 2), "$pong", "control")])
+        .step(PYTHON.whispers(1, vec![int(3)]), vec![again(made_at(pong.clone(), 2), "$pong", "control")])
+        .step(SCRIPT.whispers(2, vec![int(3)]), vec![control(2, vec![int(4)])])
+        .step(asks_again(vec![int(9)]), vec![again(made_at(pong, 2), "$pong", "control")])
 }
 
 fn not_resent() -> Play {
     let large = str(&"x".repeat(17_000));
     let small = sends(&[1], "own", BROADCAST, vec![int(0), str("small")]);
+    let is_small = |class: &str| vec![again(made_at(small.clone(), 1), "$small", class)];
     Play::new("a message over 16 KiB is not sent again, but the one before it", &["C-54", "L-27"])
-        .joined(1, &ANNA)
+        .joined(1, &PYTHON)
         .at(1_000)
-        .step(broadcast(vec![str("small")]), vec![again(made_at(small.clone(), 1), "$small", "own")])
+        .step(broadcast(vec![str("small")]), is_small("own"))
         .step(broadcast(vec![large.clone()]), vec![sends(&[1], "own", BROADCAST, vec![int(0), large.clone()])])
-        .step(renegotiates(vec![int(9)]), vec![again(made_at(small.clone(), 1), "$small", "control")])
+        .step(asks_again(vec![int(9)]), is_small("control"))
         .step(
-            whisper(1, ANNA.id, vec![large.clone()]),
-            vec![sends(&[1], "own", WHISPER, vec![int(2), large]), done(1, ANNA.id)],
+            whisper(1, PYTHON.id, vec![large.clone()]),
+            vec![sends(&[1], "own", WHISPER, vec![int(2), large]), done(1, PYTHON.id)],
         )
-        .step(renegotiates(vec![int(9)]), vec![again(made_at(small, 1), "$small", "control")])
+        .step(asks_again(vec![int(9)]), is_small("control"))
 }
 
 fn whisper_frame(payload: &[peernet::Value]) -> Parts {

@@ -557,8 +557,9 @@ impl Node {
     pub(super) fn send_body(&mut self, link: LinkId, class: Class, body: Bytes, out: &mut Outbox) {
         self.sent += 1;
         if let Some(link) = self.links.get_mut(&link) {
-            let keep = link.may_ask_again() && body.len() <= MAX_RESEND;
-            link.last_sent = keep.then(|| Sent { order: self.sent, body: body.clone() });
+            if link.may_ask_again() && body.len() <= MAX_RESEND {
+                link.last_sent = Some(Sent { order: self.sent, body: body.clone() });
+            }
             out.send(link.id, class, body);
         }
     }
@@ -572,8 +573,11 @@ impl Node {
         out: &mut Outbox,
     ) -> usize {
         self.sent += 1;
-        let keep = self.legacy_peers > 0 && body.len() <= MAX_RESEND;
-        self.last_flood = keep.then(|| Sent { order: self.sent, body: body.clone() });
+        if self.legacy_peers == 0 {
+            self.last_flood = None;
+        } else if body.len() <= MAX_RESEND {
+            self.last_flood = Some(Sent { order: self.sent, body: body.clone() });
+        }
         let links = self
             .table
             .iter()
