@@ -240,7 +240,9 @@ mod tests {
         assert_eq!(to_value(&from_value(&value)).unwrap(), value);
         let nan = json!({ "float64": "7ff8000000000001" });
         assert_eq!(from_value(&to_value(&nan).unwrap()), nan);
-        for bad in [json!(1), json!({}), json!({ "int": 1 }), json!({ "bin": "x" }), json!({ "float64": "0" })] {
+        for bad in
+            [json!(1), json!({}), json!({ "int": 1 }), json!({ "bin": "x" }), json!({ "float64": "0" })]
+        {
             assert!(to_value(&bad).is_err(), "{bad}");
         }
     }

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, Write};
 
+use peernet::Value;
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::wire::compression::{compress_if_smaller, must_compress};
 use peernet::wire::{Decoder, Form, Limits, MAX_FRAME, Message, Method, base58, frame, open};
-use peernet::Value;
 use serde_json::{Value as Json, json};
 
 use crate::json::{FormError, from_value, from_values, hex, parse, to_value, to_values, unhex};

@@ -108,7 +108,8 @@ pub fn run(testee: &mut dyn Testee, suite: &Suite) -> Report {
         }
     };
     let mut report = Report::new(hello.name.clone());
-    let vectors = suite.vectors.iter().map(|case| (case.group(), case.name(), case.rules(), Case::Vector(case)));
+    let vectors =
+        suite.vectors.iter().map(|case| (case.group(), case.name(), case.rules(), Case::Vector(case)));
     let transcripts = (suite.transcripts.iter())
         .map(|case| ("transcripts", case.name.as_str(), case.rules.as_slice(), Case::Transcript(case)));
     for (group, name, rules, case) in vectors.chain(transcripts) {

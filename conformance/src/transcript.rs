@@ -54,19 +54,22 @@ impl Transcript {
         let mut bindings = Bindings::default();
         for (number, step) in (1..).zip(&self.steps) {
             let input = bindings.fill(&step.input);
-            let answer =
-                testee.ask(&json!({ "op": "transcript_step", "at": step.at, "input": input }))?;
+            let answer = testee.ask(&json!({ "op": "transcript_step", "at": step.at, "input": input }))?;
             if answer.get("unsupported").is_some() {
                 return Ok(Outcome::Skipped);
             }
-            let outputs = answer.get("outputs").and_then(Json::as_array).map(|all| all.iter().map(sorted).collect());
+            let outputs =
+                answer.get("outputs").and_then(Json::as_array).map(|all| all.iter().map(sorted).collect());
             let outputs: Option<Vec<Json>> = outputs;
             let matched = outputs.as_ref().is_some_and(|got| bindings.outputs_match(&step.expect, got));
             if !matched {
                 let expected = Json::Array(step.expect.iter().map(|json| bindings.fill(json)).collect());
                 let what = format!("step {number}, at {} ms, {}", step.at, step.input);
                 let got = outputs.map_or(answer, Json::Array);
-                return Ok(Outcome::Failed { expected: format!("{expected} at {what}"), got: got.to_string() });
+                return Ok(Outcome::Failed {
+                    expected: format!("{expected} at {what}"),
+                    got: got.to_string(),
+                });
             }
         }
         Ok(Outcome::Passed)

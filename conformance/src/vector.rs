@@ -143,23 +143,23 @@ impl Vector {
             Question::NodeId => {
                 let mut request = self.request("node_id", &["protocol", "salt"]);
                 if let Some(fields) = request.as_object_mut() {
-                    let part = |at: usize| self.json.get("address").and_then(|address| address.get(at)).cloned();
+                    let part =
+                        |at: usize| self.json.get("address").and_then(|address| address.get(at)).cloned();
                     fields.insert("host".to_owned(), part(0).unwrap_or_default());
                     fields.insert("port".to_owned(), part(1).unwrap_or_default());
                 }
                 self.compare(&testee.ask(&request)?, &["id"])
             }
             Question::Base58 => {
-                let written = self.compare(&testee.ask(&self.request("base58_encode", &["hex"]))?, &["text"])?;
+                let written =
+                    self.compare(&testee.ask(&self.request("base58_encode", &["hex"]))?, &["text"])?;
                 match written {
                     Outcome::Passed => self.base58_decode(testee),
                     other => Ok(other),
                 }
             }
             Question::Base58Decode => self.base58_decode(testee),
-            Question::Base58Reject => {
-                Ok(refused(&testee.ask(&self.request("base58_decode", &["text"]))?))
-            }
+            Question::Base58Reject => Ok(refused(&testee.ask(&self.request("base58_decode", &["text"]))?)),
         }
     }
 
@@ -229,7 +229,8 @@ impl Vector {
             return Err("a frame with the same payload".to_owned());
         }
         let id = message.id().to_string();
-        if self.json.get("id").and_then(Json::as_str) != Some(&id) || answer.get("id") != self.json.get("id") {
+        if self.json.get("id").and_then(Json::as_str) != Some(&id) || answer.get("id") != self.json.get("id")
+        {
             return Err(format!("the id {}", self.json["id"]));
         }
         Ok(())

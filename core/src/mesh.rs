@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::identity::{MessageId, NodeId, ProtocolId, random_salt};
 use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Now, Received, Target};
@@ -148,6 +148,10 @@ impl Builder {
             }
             address
         });
+        if targets.iter().any(|target| target.address == outward || target.address == Address::from(local)) {
+            let problem = "it names this node's own address; name another node's";
+            return Err(ConfigError { option: "connect", problem }.into());
+        }
         let protocol = ProtocolId::derive(&self.subnet, self.encryption.protocol_name());
         let salt = random_salt(&mut rand::rng());
         let id = NodeId::derive(&outward.host, outward.port, &protocol, &salt);

@@ -80,7 +80,10 @@ fn by_author() -> Play {
             by_cara.clone(),
             vec![relays(&[2], &by_cara), hands_up("broadcast", CARA.id, 1, says("by cara"))],
         )
-        .step(far.clone(), vec![relays(&[2, 3], &far), hands_up("broadcast", "9Far", 1, says("from far away"))])
+        .step(
+            far.clone(),
+            vec![relays(&[2, 3], &far), hands_up("broadcast", "9Far", 1, says("from far away"))],
+        )
 }
 
 fn alone() -> Play {
@@ -103,12 +106,15 @@ fn same_content() -> Play {
     let first = ANNA.says(1, BROADCAST, 0, says("again"));
     let second = ANNA.says(1, BROADCAST, 1, says("again"));
     let bert = BERT.says(2, BROADCAST, 0, says("again"));
-    three("the same content is another message at another time, or of another author", &["I-12", "M-7", "M-15"])
-        .step(first.clone(), vec![relays(&[2, 3], &first), hands_up("broadcast", ANNA.id, 1, says("again"))])
-        .step(second.clone(), vec![relays(&[2, 3], &second), hands_up("broadcast", ANNA.id, 1, says("again"))])
-        .step(bert.clone(), vec![relays(&[1, 3], &bert), hands_up("broadcast", BERT.id, 2, says("again"))])
-        .quiet(first)
-        .quiet(second)
+    three(
+        "the same content is another message at another time, or of another author",
+        &["I-12", "M-7", "M-15"],
+    )
+    .step(first.clone(), vec![relays(&[2, 3], &first), hands_up("broadcast", ANNA.id, 1, says("again"))])
+    .step(second.clone(), vec![relays(&[2, 3], &second), hands_up("broadcast", ANNA.id, 1, says("again"))])
+    .step(bert.clone(), vec![relays(&[1, 3], &bert), hands_up("broadcast", BERT.id, 2, says("again"))])
+    .quiet(first)
+    .quiet(second)
 }
 
 fn echo() -> Play {
@@ -146,9 +152,12 @@ fn stamps_by_the_clock() -> Play {
 fn replayed() -> Play {
     let input = |link| message(link, BROADCAST, str("9Far"), TIME + 60, says("once"));
     let alive = |play: Play, at: u64| play.at(at).quiet(ANNA.whispers(1, vec![int(4)]));
-    let mut play = Play::new("a copy is dropped as long as its stamp would be taken, and then for its stamp", &["M-5", "M-6", "M-7"])
-        .joined(1, &ANNA)
-        .step(input(1), vec![hands_up("broadcast", "9Far", 1, says("once"))]);
+    let mut play = Play::new(
+        "a copy is dropped as long as its stamp would be taken, and then for its stamp",
+        &["M-5", "M-6", "M-7"],
+    )
+    .joined(1, &ANNA)
+    .step(input(1), vec![hands_up("broadcast", "9Far", 1, says("once"))]);
     for at in (20_000..=120_000).step_by(20_000) {
         play = alive(play, at).quiet(input(1));
     }
@@ -218,12 +227,9 @@ fn forms() -> Play {
 
 fn same_bytes() -> Play {
     // Every part in a longer form than needed, as js2p may write it.
-    let wide = [
-        &b"\xdd\0\0\0\x05\xcc\0\xda\0\x049Far\xd3"[..],
-        &TIME.to_be_bytes(),
-        b"\xd1\0\0\xca\x3f\xc0\0\0",
-    ]
-    .concat();
+    let wide =
+        [&b"\xdd\0\0\0\x05\xcc\0\xda\0\x049Far\xd3"[..], &TIME.to_be_bytes(), b"\xd1\0\0\xca\x3f\xc0\0\0"]
+            .concat();
     let id = hex(&digest(&wide));
     let payload = vec![int(0), json!({ "float64": "3ff8000000000000" })];
     let relay = json!({ "send": {
@@ -232,9 +238,12 @@ fn same_bytes() -> Play {
     } });
     let mut up = hands_up("broadcast", "9Far", 1, payload);
     up["message"]["id"] = id.into();
-    three("a broadcast goes on in the bytes in which it came, however it was compressed", &["M-9", "W-15", "I-12"])
-        .step(frame(1, &framed(&gzip(&body(&wide), Blocks::Fixed))), vec![relay, up])
-        .quiet(frame(2, &framed(&body(&wide))))
+    three(
+        "a broadcast goes on in the bytes in which it came, however it was compressed",
+        &["M-9", "W-15", "I-12"],
+    )
+    .step(frame(1, &framed(&gzip(&body(&wide), Blocks::Fixed))), vec![relay, up])
+    .quiet(frame(2, &framed(&body(&wide))))
 }
 
 fn late_neighbour() -> Play {

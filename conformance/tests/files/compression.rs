@@ -196,7 +196,13 @@ fn refused() -> Vec<Json> {
         add(format!("{called} cut behind its first 12 bytes"), w10, "0.7", &[code], &stream[..12]);
         // Some of 0.7's readers look no further than the stream's end.
         add(format!("{called} and a byte behind it"), w10, "peernet", &[code], &[&stream[..], &[0]].concat());
-        add(format!("{called} and a second stream"), w10, "peernet", &[code], &[&stream[..], &stream].concat());
+        add(
+            format!("{called} and a second stream"),
+            w10,
+            "peernet",
+            &[code],
+            &[&stream[..], &stream].concat(),
+        );
         let mut flipped = stream.clone();
         flipped[stream.len() / 2] ^= 4;
         add(format!("{called} with a bit wrong"), w10, "0.7", &[code], &flipped);
@@ -209,19 +215,37 @@ fn refused() -> Vec<Json> {
         let mut lie = body.clone();
         lie[0] ^= 1;
         let w6 = &["W-6", "W-7"];
-        add(format!("{called} of a body whose digest is wrong"), w6, "0.7", &[code], &self::stream(code, &lie));
-        add(format!("{called} of nothing"), w6, "0.7", &[code], &match code {
-            SNAPPY => vec![0],
-            LZMA => Method::Lzma.compress(&[]),
-            _ => self::stream(code, &[]),
-        });
+        add(
+            format!("{called} of a body whose digest is wrong"),
+            w6,
+            "0.7",
+            &[code],
+            &self::stream(code, &lie),
+        );
+        add(
+            format!("{called} of nothing"),
+            w6,
+            "0.7",
+            &[code],
+            &match code {
+                SNAPPY => vec![0],
+                LZMA => Method::Lzma.compress(&[]),
+                _ => self::stream(code, &[]),
+            },
+        );
         add(format!("{called} of 31 bytes"), w6, "0.7", &[code], &self::stream(code, &body[..31]));
         let twice = self::stream(code, &stream);
         add(format!("{called} of {called}"), w9, "0.7", &[code], &twice);
         let framed = self::stream(code, &frame(&body));
         add(format!("{called} of a whole frame"), &["W-7"], "0.7", &[code], &framed);
     }
-    add("deflate without a container".into(), &["W-10"], "0.7", &[ZLIB, GZIP], &deflate(&body, Blocks::Fixed));
+    add(
+        "deflate without a container".into(),
+        &["W-10"],
+        "0.7",
+        &[ZLIB, GZIP],
+        &deflate(&body, Blocks::Fixed),
+    );
     let mut preset = zlib(&body, 0x78, Blocks::Fixed);
     preset[1] = 0x20 | (31 - (0x7820 % 31) as u8) % 31;
     add("zlib that asks for a preset dictionary".into(), &["W-10"], "0.7", &[ZLIB], &preset);
@@ -241,8 +265,12 @@ fn refused() -> Vec<Json> {
         add(what, &["W-10", "L-5"], "peernet", &[LZMA], &stream);
     }
     add("bare LZMA".into(), &["W-10"], "peernet", &[LZMA], &unhex(BARE_LZMA).unwrap());
-    let framing = [&b"\xff\x06\0\0sNaPpY\x01"[..], &[(body.len() + 4) as u8, ((body.len() + 4) >> 8) as u8, 0, 0, 0, 0, 0], &body]
-        .concat();
+    let framing = [
+        &b"\xff\x06\0\0sNaPpY\x01"[..],
+        &[(body.len() + 4) as u8, ((body.len() + 4) >> 8) as u8, 0, 0, 0, 0, 0],
+        &body,
+    ]
+    .concat();
     add("snappy's framing format".into(), &["W-10"], "0.7", &[SNAPPY], &framing);
     let wasteful = snappy(&body, 1);
     add("snappy of twice the length that it unpacks to".into(), &["W-10"], "peernet", &[SNAPPY], &wasteful);
@@ -251,7 +279,8 @@ fn refused() -> Vec<Json> {
     });
 
     let mut bomb = |what: &str, limit: usize, code: u8, content: &[u8]| {
-        let vector = Vector::new(&format!("{} {what}", name(code)), &["W-11", "L-1"]).with("refused_by", "peernet");
+        let vector =
+            Vector::new(&format!("{} {what}", name(code)), &["W-11", "L-1"]).with("refused_by", "peernet");
         all.push(vector.with("max_frame", limit).methods(&[code]).frame(&frame(content)).done());
     };
     let large = zeros(100_000).body();
@@ -264,8 +293,18 @@ fn refused() -> Vec<Json> {
         bomb("that unpacks to one byte over the largest size", large.len() - 1, code, &content);
     }
     bomb("that unpacks to 1 MiB, at most 64 KiB accepted", 1 << 16, SNAPPY, &snappy_run(0, 16383));
-    bomb("that unpacks to 1 MiB, at most 64 KiB accepted", 1 << 16, BZ2, &Method::Bz2.compress(&vec![0; 1 << 20]));
-    bomb("that unpacks to 1 MiB, at most 64 KiB accepted", 1 << 16, LZMA, &Method::Lzma.compress(&vec![0; 1 << 20]));
+    bomb(
+        "that unpacks to 1 MiB, at most 64 KiB accepted",
+        1 << 16,
+        BZ2,
+        &Method::Bz2.compress(&vec![0; 1 << 20]),
+    );
+    bomb(
+        "that unpacks to 1 MiB, at most 64 KiB accepted",
+        1 << 16,
+        LZMA,
+        &Method::Lzma.compress(&vec![0; 1 << 20]),
+    );
     let mut vector = Vector::new("zlib that unpacks to 20 MiB", &["W-11", "L-1"]).with("refused_by", "0.7");
     vector = vector.methods(&[ZLIB]);
     let frame = frame(&zlib(&vec![0; 20 << 20], 0x78, Blocks::Fixed));

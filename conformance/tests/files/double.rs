@@ -36,7 +36,13 @@ struct Meeting {
 }
 
 /// Link 1 is there, and link 2 comes.
-fn meeting(play: Play, peer: &Peer, older_is_ours: bool, newer_is_ours: bool, peer_is_greater: bool) -> Meeting {
+fn meeting(
+    play: Play,
+    peer: &Peer,
+    older_is_ours: bool,
+    newer_is_ours: bool,
+    peer_is_greater: bool,
+) -> Meeting {
     let play = if older_is_ours { play.dialled(1, 1, peer) } else { play.joined(1, peer) };
     let mut expect = Vec::new();
     // It stays if the greater id dialled it.
@@ -62,8 +68,11 @@ fn meeting(play: Play, peer: &Peer, older_is_ours: bool, newer_is_ours: bool, pe
     let play = play.at(5_000);
     let play = if newer_is_ours {
         // Under another name, as the first is a neighbour's address already.
-        play.step(connect(2, &format!("localhost:{}", peer.port)), vec![dials("$second", "localhost", peer.port)])
-            .step(dialled(2, "$second"), vec![own_handshake(2)])
+        play.step(
+            connect(2, &format!("localhost:{}", peer.port)),
+            vec![dials("$second", "localhost", peer.port)],
+        )
+        .step(dialled(2, "$second"), vec![own_handshake(2)])
     } else {
         play.quiet(accepted(2))
     };
@@ -94,15 +103,10 @@ fn met(peer: &Peer, older_is_ours: bool, newer_is_ours: bool, peer_is_greater: b
     if peer.dialect == Dialect::Js2p {
         play = play.at(5_299).quiet(tick()).at(5_300).step(tick(), vec![own_handshake(kept)]);
     }
-    play.at(8_000)
-        .quiet(link_down(gone))
-        .step(
-            whisper(9, peer.id, vec![str("which way?")]),
-            vec![
-                sends(&[kept], "own", WHISPER, vec![int(2), str("which way?")]),
-                done(9, peer.id),
-            ],
-        )
+    play.at(8_000).quiet(link_down(gone)).step(
+        whisper(9, peer.id, vec![str("which way?")]),
+        vec![sends(&[kept], "own", WHISPER, vec![int(2), str("which way?")]), done(9, peer.id)],
+    )
 }
 
 fn silent_python() -> Play {

@@ -31,12 +31,18 @@ fn accepted_ones() -> Vec<Play> {
     for peer in [ANNA, PYTHON, SCRIPT] {
         let dialect = format!("{:?}", peer.dialect).to_lowercase();
         all.push(
-            Play::new(&format!("a {dialect} dials"), &["C-1", "C-2", "C-3", "C-4", "C-11", "C-12", "C-20", "C-25", "W-27"])
-                .joined(1, &peer),
+            Play::new(
+                &format!("a {dialect} dials"),
+                &["C-1", "C-2", "C-3", "C-4", "C-11", "C-12", "C-20", "C-25", "W-27"],
+            )
+            .joined(1, &peer),
         );
         all.push(
-            Play::new(&format!("a {dialect} is dialled"), &["C-1", "C-2", "C-3", "C-11", "C-12", "C-20", "C-30"])
-                .dialled(1, 1, &peer),
+            Play::new(
+                &format!("a {dialect} is dialled"),
+                &["C-1", "C-2", "C-3", "C-11", "C-12", "C-20", "C-30"],
+            )
+            .dialled(1, 1, &peer),
         );
     }
     let mut early = Play::new("a py2p that is dialled speaks first", &["C-1"])
@@ -99,16 +105,18 @@ fn refused_subnets() -> Vec<Play> {
         );
     }
     all.push(
-        Play::new("the subnet is judged before the rest", &["C-6"]).quiet(accepted(1)).step(
-            ANNA.whispers(1, vec![int(5), nil(), str(OTHER_PROTOCOL), nil(), nil()]),
-            refused(),
-        ),
+        Play::new("the subnet is judged before the rest", &["C-6"])
+            .quiet(accepted(1))
+            .step(ANNA.whispers(1, vec![int(5), nil(), str(OTHER_PROTOCOL), nil(), nil()]), refused()),
     );
     all.push(
         Play::new("who is dialled is of another subnet", &["C-6", "C-30"])
             .step(connect(7, &ANNA.at()), vec![dials("$dial", ANNA.host, ANNA.port)])
             .step(dialled(1, "$dial"), vec![own_handshake(1)])
-            .step(altered(&ANNA, 2, bin(OTHER_PROTOCOL)), vec![closes(1, "wrong_subnet"), fails(7, "connect")]),
+            .step(
+                altered(&ANNA, 2, bin(OTHER_PROTOCOL)),
+                vec![closes(1, "wrong_subnet"), fails(7, "connect")],
+            ),
     );
     all
 }
@@ -141,7 +149,10 @@ fn refused_ids() -> Vec<Play> {
     }
     all.push(
         Play::new("who is dialled is the node itself, and not dialled again", &["C-10", "C-32"])
-            .step(json!({ "connect": { "token": 1, "target": ANNA.at(), "persist": true } }), vec![dials("$dial", ANNA.host, ANNA.port)])
+            .step(
+                json!({ "connect": { "token": 1, "target": ANNA.at(), "persist": true } }),
+                vec![dials("$dial", ANNA.host, ANNA.port)],
+            )
             .step(dialled(1, "$dial"), vec![own_handshake(1)])
             .step(altered(&ANNA, 1, str(NODE)), vec![closes(1, "itself"), fails(1, "connect")])
             .at(200_000)
@@ -149,15 +160,21 @@ fn refused_ids() -> Vec<Play> {
     );
     all.push(
         Play::new("someone else is where one certain node was dialled", &["C-10", "C-30"])
-            .step(connect(3, &format!("{}@{}", BERT.id, ANNA.at())), vec![dials("$dial", ANNA.host, ANNA.port)])
+            .step(
+                connect(3, &format!("{}@{}", BERT.id, ANNA.at())),
+                vec![dials("$dial", ANNA.host, ANNA.port)],
+            )
             .step(dialled(1, "$dial"), vec![own_handshake(1)])
             .step(ANNA.shakes_hands(1), vec![closes(1, "wrong_peer"), fails(3, "connect")]),
     );
     for (form, id) in [("str", str(ANNA.id)), ("bin", bin(ANNA.id))] {
         let peer = Peer { dialect: if form == "bin" { Dialect::Py2p } else { Dialect::Peernet }, ..ANNA };
-        let play = Play::new(&format!("the very node that was dialled is there, its id as {form}"), &["C-10", "C-30", "I-11"])
-            .step(connect(3, &format!("{}@{}", ANNA.id, ANNA.at())), vec![dials("$dial", ANNA.host, ANNA.port)])
-            .step(dialled(1, "$dial"), vec![own_handshake(1)]);
+        let play = Play::new(
+            &format!("the very node that was dialled is there, its id as {form}"),
+            &["C-10", "C-30", "I-11"],
+        )
+        .step(connect(3, &format!("{}@{}", ANNA.id, ANNA.at())), vec![dials("$dial", ANNA.host, ANNA.port)])
+        .step(dialled(1, "$dial"), vec![own_handshake(1)]);
         let mut welcome = play.settled(1, &peer);
         welcome.extend([connected(&peer, 1), done(3, ANNA.id)]);
         all.push(play.step(altered(&peer, 1, id), welcome));
@@ -222,7 +239,9 @@ fn addresses() -> Vec<Play> {
 
 fn methods() -> Vec<Play> {
     let mut all = Vec::new();
-    for (name, methods) in [("nil", nil()), ("an integer", int(0x13)), ("text", str("zlib")), ("a map", json!({"map": []}))] {
+    for (name, methods) in
+        [("nil", nil()), ("an integer", int(0x13)), ("text", str("zlib")), ("a map", json!({"map": []}))]
+    {
         all.push(
             Play::new(&format!("the methods are {name}"), &["C-9"])
                 .quiet(accepted(1))
@@ -238,7 +257,17 @@ fn methods() -> Vec<Play> {
         ("only others", vec![int(0x20), int(0x12)], vec![], None),
         (
             "some that nobody can read, and repetitions",
-            vec![nil(), int(-1), str("zlib"), int(0x14), int(ZLIB), int(ZLIB), int(0xffff_u32), int(GZIP), int(ZLIB)],
+            vec![
+                nil(),
+                int(-1),
+                str("zlib"),
+                int(0x14),
+                int(ZLIB),
+                int(ZLIB),
+                int(0xffff_u32),
+                int(GZIP),
+                int(ZLIB),
+            ],
             vec![ZLIB, GZIP],
             Some(ZLIB),
         ),
@@ -375,25 +404,31 @@ fn repeated() -> Vec<Play> {
             .quiet(SCRIPT.whispers(1, vec![int(8), bin("*")]))
             .at(2_000)
             .step(SCRIPT.shakes_hands(1), vec![peers_list(1, vec![])]),
-        again("a handshake comes again with another address").step(SCRIPT.whispers(1, elsewhere), vec![peers_list(1, vec![])]).quiet(accepted(2)).step(
-            ANNA.shakes_hands(2),
-            vec![
-                own_handshake(2),
-                agrees(2, &[ZLIB, GZIP], Some(ZLIB)),
-                peers_list(2, vec![array(vec![address("127.0.0.77", 4077), str(SCRIPT.id)])]),
-                connected(&ANNA, 2),
-            ],
-        ),
+        again("a handshake comes again with another address")
+            .step(SCRIPT.whispers(1, elsewhere), vec![peers_list(1, vec![])])
+            .quiet(accepted(2))
+            .step(
+                ANNA.shakes_hands(2),
+                vec![
+                    own_handshake(2),
+                    agrees(2, &[ZLIB, GZIP], Some(ZLIB)),
+                    peers_list(2, vec![array(vec![address("127.0.0.77", 4077), str(SCRIPT.id)])]),
+                    connected(&ANNA, 2),
+                ],
+            ),
         again("a handshake comes again with other methods")
             .step(SCRIPT.whispers(1, fewer), vec![agrees(1, &[GZIP], Some(GZIP)), peers_list(1, vec![])]),
         again("a handshake comes again with its ids in other forms, and its dialect stays")
             .step(SCRIPT.whispers(1, as_bin), vec![peers_list(1, vec![])])
             .quiet(accepted(2))
             .step(PYTHON.shakes_hands(2), Play::new("", &[]).welcome(2, &PYTHON)),
-        again("a handshake comes again, of another subnet").step(SCRIPT.whispers(1, foreign), gone("wrong_subnet")),
+        again("a handshake comes again, of another subnet")
+            .step(SCRIPT.whispers(1, foreign), gone("wrong_subnet")),
         again("a handshake comes again, of another node").step(SCRIPT.whispers(1, other), gone("wrong_peer")),
-        again("a handshake comes again, with a node id that is none").step(SCRIPT.whispers(1, bad), gone("bad_handshake")),
-        again("a handshake comes again, without a list of methods").step(SCRIPT.whispers(1, listless), gone("bad_handshake")),
+        again("a handshake comes again, with a node id that is none")
+            .step(SCRIPT.whispers(1, bad), gone("bad_handshake")),
+        again("a handshake comes again, without a list of methods")
+            .step(SCRIPT.whispers(1, listless), gone("bad_handshake")),
         again("a chord's flag under the handshake's code is dropped")
             .quiet(SCRIPT.whispers(1, vec![int(5), str("1")]))
             .step(SCRIPT.shakes_hands(1), vec![peers_list(1, vec![])]),

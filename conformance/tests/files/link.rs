@@ -107,9 +107,12 @@ fn pinged() -> Play {
 }
 
 fn whispered() -> Play {
-    let mut play = Play::new("whispers are handed up, as from the neighbour that brought them", &["C-50", "C-51", "W-17", "W-31"])
-        .joined(1, &ANNA)
-        .joined(2, &BERT);
+    let mut play = Play::new(
+        "whispers are handed up, as from the neighbour that brought them",
+        &["C-50", "C-51", "W-17", "W-31"],
+    )
+    .joined(1, &ANNA)
+    .joined(2, &BERT);
     for payload in [
         vec![int(2), str("hello")],
         vec![int(2)],
@@ -122,7 +125,13 @@ fn whispered() -> Play {
         play = play.step(input, vec![hands_up("whisper", ANNA.id, 1, payload)]);
     }
     let payload = vec![int(2), str("who says that?")];
-    for (sender, time) in [(str(BERT.id), TIME), (str(NODE), TIME), (bin("no id 0"), TIME), (str(ANNA.id), 0), (str(ANNA.id), i64::MAX)] {
+    for (sender, time) in [
+        (str(BERT.id), TIME),
+        (str(NODE), TIME),
+        (bin("no id 0"), TIME),
+        (str(ANNA.id), 0),
+        (str(ANNA.id), i64::MAX),
+    ] {
         let input = message(1, WHISPER, sender, time, payload.clone());
         play = play.step(input, vec![hands_up("whisper", ANNA.id, 1, payload.clone())]);
     }
@@ -179,7 +188,10 @@ fn methods_again() -> Play {
 fn methods_changed() -> Play {
     Play::new("another list of methods is adopted and answered", &["C-53", "W-8", "W-9"])
         .joined(1, &ANNA)
-        .step(renegotiates(vec![int(1), codes(&[GZIP])]), vec![answer(&[GZIP]), agrees(1, &[GZIP], Some(GZIP))])
+        .step(
+            renegotiates(vec![int(1), codes(&[GZIP])]),
+            vec![answer(&[GZIP]), agrees(1, &[GZIP], Some(GZIP))],
+        )
         .quiet(renegotiates(vec![int(1), codes(&[GZIP])]))
         .step(renegotiates(vec![int(1), codes(&[])]), vec![answer(&[]), agrees(1, &[], None)])
         .step(
@@ -189,7 +201,8 @@ fn methods_changed() -> Play {
 }
 
 fn methods_that_are_none() -> Play {
-    let mut play = Play::new("renegotiations that say nothing are dropped", &["C-57", "C-53", "W-28"]).joined(1, &ANNA);
+    let mut play =
+        Play::new("renegotiations that say nothing are dropped", &["C-57", "C-53", "W-28"]).joined(1, &ANNA);
     for payload in [
         vec![],
         vec![int(1)],
@@ -253,7 +266,10 @@ fn not_resent() -> Play {
         .joined(1, &PYTHON)
         .at(1_000)
         .step(broadcast(vec![str("small")]), is_small("own"))
-        .step(broadcast(vec![large.clone()]), vec![sends(&[1], "own", BROADCAST, vec![int(0), large.clone()])])
+        .step(
+            broadcast(vec![large.clone()]),
+            vec![sends(&[1], "own", BROADCAST, vec![int(0), large.clone()])],
+        )
         .step(asks_again(vec![int(9)]), is_small("control"))
         .step(
             whisper(1, PYTHON.id, vec![large.clone()]),
@@ -274,7 +290,10 @@ fn compressed() -> Play {
         .joined(1, &ANNA)
         .step(frame(1, &packed), vec![up()])
         .step(frame(1, &framed(&parts.body())), vec![up()])
-        .step(renegotiates(vec![int(1), codes(&[GZIP])]), vec![answer(&[GZIP]), agrees(1, &[GZIP], Some(GZIP))])
+        .step(
+            renegotiates(vec![int(1), codes(&[GZIP])]),
+            vec![answer(&[GZIP]), agrees(1, &[GZIP], Some(GZIP))],
+        )
         .step(frame(1, &framed(&parts.body())), vec![up()])
         .step(frame(1, &packed), vec![closes(1, "bad_frame"), disconnected(&ANNA, "bad_frame")])
 }
@@ -307,9 +326,12 @@ fn unreadable() -> Vec<Play> {
 }
 
 fn unacceptable() -> Play {
-    let mut play = Play::new("what can be read but not taken is dropped, and not relayed", &["W-13", "W-20", "W-21", "L-7", "L-8"])
-        .joined(1, &ANNA)
-        .joined(2, &BERT);
+    let mut play = Play::new(
+        "what can be read but not taken is dropped, and not relayed",
+        &["W-13", "W-20", "W-21", "L-7", "L-8"],
+    )
+    .joined(1, &ANNA)
+    .joined(2, &BERT);
     let head = broadcast_head(5);
     let deep = [vec![0x91; 65], vec![0xc0]].concat();
     let many = [&b"\xdd\x00\x10\x00\x00"[..], &vec![0xc0; 1 << 20]].concat();

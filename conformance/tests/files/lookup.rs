@@ -84,10 +84,10 @@ fn found_by_another_way() -> Play {
         .quiet(accepted(2))
         .step(ZOE.shakes_hands(2), welcome)
         // An answer to what was asked before is not needed any more, only relayed.
-        .step(response(1, named("$request"), ZOE.address(), str(ZOE.id)), vec![relays(
-            &[2],
-            &response(1, named("$request"), ZOE.address(), str(ZOE.id)),
-        )])
+        .step(
+            response(1, named("$request"), ZOE.address(), str(ZOE.id)),
+            vec![relays(&[2], &response(1, named("$request"), ZOE.address(), str(ZOE.id)))],
+        )
 }
 
 fn waits_in_order() -> Play {
@@ -130,23 +130,31 @@ fn answered_by_both() -> Play {
         .step(response(1, named("$request"), ZOE.address(), str(ZOE.id)), dials_zoe())
         .quiet(response(1, named("$request"), ZOE.address(), bin(ZOE.id)))
         .step(dialled(2, "$zoe"), vec![own_handshake(2)])
-        .quiet(message(1, BROADCAST, str("4Else"), TIME, vec![
-            int(10),
-            named("$request"),
-            array(vec![ZOE.address(), str(ZOE.id)]),
-        ]))
+        .quiet(message(
+            1,
+            BROADCAST,
+            str("4Else"),
+            TIME,
+            vec![int(10), named("$request"), array(vec![ZOE.address(), str(ZOE.id)])],
+        ))
 }
 
 fn dial_fails() -> Play {
     looking("the address that was told is no good, and another is told", &["C-44", "C-45"])
-        .step(response(1, named("$request"), address("127.0.0.99", 4099), str(ZOE.id)), vec![dials("$bad", "127.0.0.99", 4099)])
+        .step(
+            response(1, named("$request"), address("127.0.0.99", 4099), str(ZOE.id)),
+            vec![dials("$bad", "127.0.0.99", 4099)],
+        )
         .quiet(dial_failed("$bad"))
         .step(response(1, named("$request"), ZOE.address(), str(ZOE.id)), dials_zoe())
 }
 
 fn someone_else() -> Play {
     looking("someone else is at the address that was told", &["C-44", "C-10"])
-        .step(response(1, named("$request"), CARA.address(), str(ZOE.id)), vec![dials("$cara", CARA.host, CARA.port)])
+        .step(
+            response(1, named("$request"), CARA.address(), str(ZOE.id)),
+            vec![dials("$cara", CARA.host, CARA.port)],
+        )
         .step(dialled(2, "$cara"), vec![own_handshake(2)])
         .step(CARA.shakes_hands(2), vec![closes(2, "wrong_peer")])
         .at(11_000)
@@ -154,10 +162,14 @@ fn someone_else() -> Play {
 }
 
 fn neighbour() -> Play {
-    Play::new("a neighbour is told at once", &["C-40", "C-51"]).joined(1, &ANNA).joined(2, &BERT).at(3_000).step(
-        whisper(5, BERT.id, vec![str("hello"), int(5)]),
-        vec![sends(&[2], "own", WHISPER, vec![int(2), str("hello"), int(5)]), done(5, BERT.id)],
-    )
+    Play::new("a neighbour is told at once", &["C-40", "C-51"])
+        .joined(1, &ANNA)
+        .joined(2, &BERT)
+        .at(3_000)
+        .step(
+            whisper(5, BERT.id, vec![str("hello"), int(5)]),
+            vec![sends(&[2], "own", WHISPER, vec![int(2), str("hello"), int(5)]), done(5, BERT.id)],
+        )
 }
 
 fn unreachable() -> Play {
@@ -215,7 +227,11 @@ fn responses_that_are_none() -> Vec<Play> {
             .step(input.clone(), vec![relays(&[2], &input)])
             .step(
                 response(1, named("$request"), ZOE.address(), str(ZOE.id)),
-                [vec![relays(&[2], &response(1, named("$request"), ZOE.address(), str(ZOE.id)))], dials_zoe()].concat(),
+                [
+                    vec![relays(&[2], &response(1, named("$request"), ZOE.address(), str(ZOE.id)))],
+                    dials_zoe(),
+                ]
+                .concat(),
             )
     })
     .collect()

@@ -69,7 +69,11 @@ fn encoded() -> Vec<Json> {
     }
     for count in [0, 1, 12, 13, 300, 65532, 65533] {
         let payload = vec![Value::Int(0); count];
-        all.push(encode(&format!("payload of {count} elements"), &["W-13", "W-14"], &Parts { payload, ..base() }));
+        all.push(encode(
+            &format!("payload of {count} elements"),
+            &["W-13", "W-14"],
+            &Parts { payload, ..base() },
+        ));
     }
     for (name, first) in [
         ("nil", Value::Nil),
@@ -124,16 +128,36 @@ fn decoded() -> Vec<Json> {
     let seconds = &[&[0xce], &time[..]].concat()[..];
     let payload = b"\x00\xa1x";
     let base = base();
-    reads("head with a length of 16 bits", &["W-13", "W-15"], [b"\xdc\0\x05", kind, sender, seconds, payload], &base);
-    reads("head with a length of 32 bits", &["W-13", "W-15"], [b"\xdd\0\0\0\x05", kind, sender, seconds, payload], &base);
-    reads("type as uint64", &["W-15", "W-17"], [array, b"\xcf\0\0\0\0\0\0\0\0", sender, seconds, payload], &base);
+    reads(
+        "head with a length of 16 bits",
+        &["W-13", "W-15"],
+        [b"\xdc\0\x05", kind, sender, seconds, payload],
+        &base,
+    );
+    reads(
+        "head with a length of 32 bits",
+        &["W-13", "W-15"],
+        [b"\xdd\0\0\0\x05", kind, sender, seconds, payload],
+        &base,
+    );
+    reads(
+        "type as uint64",
+        &["W-15", "W-17"],
+        [array, b"\xcf\0\0\0\0\0\0\0\0", sender, seconds, payload],
+        &base,
+    );
     reads("type as int8", &["W-15", "W-17"], [array, b"\xd0\0", sender, seconds, payload], &base);
     reads("sender as bin16", &["W-15", "W-18"], [array, kind, b"\xc5\0\x03abc", seconds, payload], &base);
     reads("sender as bin32", &["W-15", "W-18"], [array, kind, b"\xc6\0\0\0\x03abc", seconds, payload], &base);
     let str = Parts { sender: "abc".into(), ..base.clone() };
     for (name, head) in [("str8", &b"\xd9\x03"[..]), ("str16", b"\xda\0\x03"), ("str32", b"\xdb\0\0\0\x03")] {
         let sender = [head, b"abc"].concat();
-        reads(&format!("sender as {name}"), &["W-15", "W-18"], [array, kind, &sender, seconds, payload], &str);
+        reads(
+            &format!("sender as {name}"),
+            &["W-15", "W-18"],
+            [array, kind, &sender, seconds, payload],
+            &str,
+        );
     }
     let wide = TIME.to_be_bytes();
     for (name, marker) in [("uint64", 0xcf), ("int64", 0xd3)] {
@@ -143,7 +167,12 @@ fn decoded() -> Vec<Json> {
     let seconds32 = [&[0xd2], &time[..]].concat();
     reads("time as int32", &["W-15", "W-19"], [array, kind, sender, &seconds32, payload], &base);
     reads("code as uint16", &["W-15", "W-22"], [array, kind, sender, seconds, b"\xcd\0\0\xa1x"], &base);
-    reads("code as int64", &["W-15", "W-22"], [array, kind, sender, seconds, b"\xd3\0\0\0\0\0\0\0\0\xa1x"], &base);
+    reads(
+        "code as int64",
+        &["W-15", "W-22"],
+        [array, kind, sender, seconds, b"\xd3\0\0\0\0\0\0\0\0\xa1x"],
+        &base,
+    );
     all
 }
 
@@ -178,7 +207,12 @@ fn refused() -> Vec<Json> {
         ("a negative integer", b"\xff"),
         ("-2^63", b"\xd3\x80\0\0\0\0\0\0\0"),
     ] {
-        refuses(&format!("type: {name}"), "W-21", "peernet", &[b"\x95", bytes, b"\xc4\x03abc", &time, b"\0\xa1x"]);
+        refuses(
+            &format!("type: {name}"),
+            "W-21",
+            "peernet",
+            &[b"\x95", bytes, b"\xc4\x03abc", &time, b"\0\xa1x"],
+        );
     }
     for (name, bytes) in [
         ("nil", &b"\xc0"[..]),

@@ -36,7 +36,9 @@ pub(crate) fn pack(value: &Value) -> Vec<u8> {
             let head = head(text.len(), [(0xd9, 1), (0xda, 2), (0xdb, 4)], Some((0xa0, 31)));
             [&head, text.as_bytes()].concat()
         }
-        Value::Bin(bytes) => [&head(bytes.len(), [(0xc4, 1), (0xc5, 2), (0xc6, 4)], None), &bytes[..]].concat(),
+        Value::Bin(bytes) => {
+            [&head(bytes.len(), [(0xc4, 1), (0xc5, 2), (0xc6, 4)], None), &bytes[..]].concat()
+        }
         Value::Array(items) => [array_head(items.len()), pack_all(items)].concat(),
         Value::Map(pairs) => {
             let head = head(pairs.len(), [(0xde, 2), (0xdf, 4), (0xdf, 4)], Some((0x80, 15)));
@@ -107,8 +109,15 @@ impl Parts {
 /// The beginning of a broadcast of `elements` elements in all, up to its code: what the payload of
 /// [`Parts::new`] follows.
 pub(crate) fn broadcast_head(elements: usize) -> Vec<u8> {
-    [array_head(elements), vec![0, 0xc4, 3], b"abc".to_vec(), vec![0xce], (TIME as u32).to_be_bytes().to_vec(), vec![0]]
-        .concat()
+    [
+        array_head(elements),
+        vec![0, 0xc4, 3],
+        b"abc".to_vec(),
+        vec![0xce],
+        (TIME as u32).to_be_bytes().to_vec(),
+        vec![0],
+    ]
+    .concat()
 }
 
 pub(crate) fn body(packed: &[u8]) -> Vec<u8> {
@@ -212,7 +221,8 @@ fn section(json: &Json) -> String {
             format!("{{\n{}\n}}", parts.join(",\n"))
         }
         Json::Array(vectors) => {
-            let lines: Vec<String> = vectors.iter().map(|vector| format!("  {}", squeeze(vector, ""))).collect();
+            let lines: Vec<String> =
+                vectors.iter().map(|vector| format!("  {}", squeeze(vector, ""))).collect();
             format!("[\n{}\n]", lines.join(",\n"))
         }
         other => other.to_string(),

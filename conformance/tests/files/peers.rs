@@ -43,10 +43,10 @@ fn named_by_dialect() -> Play {
 }
 
 fn forms() -> Play {
-    Play::new("the one who is told is not named", &["C-21", "C-22"]).joined(1, &ANNA).at(5_000).step(
-        ANNA.whispers(1, vec![int(8), bin("*")]),
-        vec![peers_list(1, vec![])],
-    )
+    Play::new("the one who is told is not named", &["C-21", "C-22"])
+        .joined(1, &ANNA)
+        .at(5_000)
+        .step(ANNA.whispers(1, vec![int(8), bin("*")]), vec![peers_list(1, vec![])])
 }
 
 fn without_address() -> Play {
@@ -78,7 +78,9 @@ fn asked_for() -> Play {
 }
 
 fn requests_that_are_none() -> Play {
-    let mut play = Play::new("requests that ask for nothing are dropped", &["C-24", "C-57", "W-28"]).joined(1, &ANNA).at(3_000);
+    let mut play = Play::new("requests that ask for nothing are dropped", &["C-24", "C-57", "W-28"])
+        .joined(1, &ANNA)
+        .at(3_000);
     for payload in [
         vec![int(8)],
         vec![int(8), str("+")],
@@ -152,13 +154,15 @@ fn useless_entries() -> Play {
         array(vec![BERT.address(), nil()]),
         array(vec![CARA.address(), str("0")]),
     ];
-    Play::new("entries that are of no use are passed over, the others used", &["C-23", "C-8"]).joined(1, &ANNA).step(
-        names(&ANNA, 1, entries),
-        vec![json!({ "unordered": [
+    Play::new("entries that are of no use are passed over, the others used", &["C-23", "C-8"])
+        .joined(1, &ANNA)
+        .step(
+            names(&ANNA, 1, entries),
+            vec![json!({ "unordered": [
             dials("$bert", BERT.host, BERT.port),
             dials("$cara", CARA.host, CARA.port),
         ] })],
-    )
+        )
 }
 
 fn malformed() -> Play {

@@ -99,7 +99,10 @@ impl Peer {
     }
 
     fn joins(&self, other: &Peer) -> bool {
-        !matches!((self.dialect, other.dialect), (Dialect::Py2p, Dialect::Js2p) | (Dialect::Js2p, Dialect::Py2p))
+        !matches!(
+            (self.dialect, other.dialect),
+            (Dialect::Py2p, Dialect::Js2p) | (Dialect::Js2p, Dialect::Py2p)
+        )
     }
 
     /// The payload of its handshake.
@@ -397,8 +400,12 @@ pub(crate) fn transcript_file(about: &str, plays: Vec<Play>) -> String {
 fn transcript(json: &Json) -> String {
     let line = |json: &Json| squeeze(json, "").to_string();
     let steps = json["steps"].as_array().unwrap().iter().map(|step| {
-        let expect: Vec<String> =
-            step["expect"].as_array().unwrap().iter().map(|output| format!("\n      {}", line(output))).collect();
+        let expect: Vec<String> = step["expect"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|output| format!("\n      {}", line(output)))
+            .collect();
         format!(
             "    {{\"at\":{},\"input\":{},\n     \"expect\":[{}]}}",
             step["at"],

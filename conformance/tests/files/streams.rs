@@ -78,7 +78,8 @@ impl Bits {
 pub(crate) fn deflate(bytes: &[u8], blocks: Blocks) -> Vec<u8> {
     match blocks {
         Blocks::Stored(size) => {
-            let chunks: Vec<&[u8]> = if bytes.is_empty() { vec![&[][..]] } else { bytes.chunks(size).collect() };
+            let chunks: Vec<&[u8]> =
+                if bytes.is_empty() { vec![&[][..]] } else { bytes.chunks(size).collect() };
             let last = chunks.len() - 1;
             chunks
                 .iter()

@@ -139,7 +139,11 @@ fn encoded() -> Vec<Json> {
         Value::Array(vec!["same".into(), Value::from(b"same")]),
     ));
     all.push(one("64 arrays in each other", &["W-21", "L-7"], nest(64, Value::Nil)));
-    all.push(one("64 containers in each other, the innermost empty", &["L-7"], nest(63, Value::Array(vec![]))));
+    all.push(one(
+        "64 containers in each other, the innermost empty",
+        &["L-7"],
+        nest(63, Value::Array(vec![])),
+    ));
     let maps = (0..64).fold(Value::Nil, |inner, _| odd(vec![("k".into(), inner)]));
     all.push(one("64 maps in each other", &["L-7"], maps));
     all
@@ -184,10 +188,18 @@ fn decoded() -> Vec<Json> {
     }
     let (str, bin) = (Value::from("ab"), Value::from(b"ab"));
     for (name, head) in [("8", &[0xd9, 2][..]), ("16", &[0xda, 0, 2]), ("32", &[0xdb, 0, 0, 0, 2])] {
-        all.push(reads(&format!("text of 2 with a length of {name} bits"), &[head, b"ab"].concat(), str.clone()));
+        all.push(reads(
+            &format!("text of 2 with a length of {name} bits"),
+            &[head, b"ab"].concat(),
+            str.clone(),
+        ));
     }
     for (name, head) in [("16", &[0xc5, 0, 2][..]), ("32", &[0xc6, 0, 0, 0, 2])] {
-        all.push(reads(&format!("2 bytes with a length of {name} bits"), &[head, b"ab"].concat(), bin.clone()));
+        all.push(reads(
+            &format!("2 bytes with a length of {name} bits"),
+            &[head, b"ab"].concat(),
+            bin.clone(),
+        ));
     }
     let array = Value::Array(vec![Value::Int(1), Value::Nil]);
     let map = Value::Map(vec![("k".into(), Value::Int(1))]);
@@ -245,7 +257,8 @@ fn refused() -> Vec<Json> {
         Parts::new(vec![nest(64, Value::Array(vec![]))]).packed()
     }));
     // Two at the top, and the array's content.
-    let many = [&broadcast_head(5), &b"\xdd"[..], &((1_u32 << 20) - 1).to_be_bytes(), &vec![0xc0; (1 << 20) - 1]];
+    let many =
+        [&broadcast_head(5), &b"\xdd"[..], &((1_u32 << 20) - 1).to_be_bytes(), &vec![0xc0; (1 << 20) - 1]];
     all.push(refuse("1,048,577 values", &["W-21", "L-8"], "peernet", &many.concat()));
     let names = [
         ("uint8", 0xcc, 1),
@@ -301,7 +314,9 @@ fn refused() -> Vec<Json> {
         // js2p takes it.
         all.push(refuses(&format!("text that is not UTF-8: {name}"), "W-20", "peernet", bytes));
     }
-    for (name, bytes) in [("alone", &b"\xc1"[..]), ("in an array", b"\x91\xc1"), ("as a key", b"\x81\xc1\x01")] {
+    for (name, bytes) in
+        [("alone", &b"\xc1"[..]), ("in an array", b"\x91\xc1"), ("as a key", b"\x81\xc1\x01")]
+    {
         all.push(refuses(&format!("the byte c1 {name}"), "W-20", "0.7", bytes));
     }
     for (name, bytes) in [("nil", &b"\x01\xc0"[..]), ("a second array", b"\x01\x93\x00\x00\x00")] {

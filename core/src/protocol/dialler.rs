@@ -40,7 +40,7 @@ pub(super) struct Dial {
     pub(super) purpose: Purpose,
     pub(super) token: Option<Token>,
     pub(super) state: State,
-    /// Failures since it last stood.
+    /// Failures since it last stood for long.
     failures: u32,
 }
 
@@ -136,10 +136,17 @@ impl Dialler {
         Next::After(pause)
     }
 
+    /// A dial's link stood for so long that what failed before it is forgotten. A peer that shakes
+    /// hands and then closes is not dialled ever again at once.
+    pub(super) fn stood_long(&mut self, dial: DialId) {
+        if let Some(entry) = self.dials.get_mut(&dial) {
+            entry.failures = 0;
+        }
+    }
+
     /// A dial's handshake is done: what the user asked for is kept up from now on.
     pub(super) fn stands(&mut self, dial: DialId) -> Option<Token> {
         let entry = self.dials.get_mut(&dial)?;
-        entry.failures = 0;
         if let Purpose::User { persist } = &mut entry.purpose {
             *persist = true;
         }

@@ -499,6 +499,9 @@ impl Node {
             Some(peer) => return self.dialler.replaced(link.dial, id, &peer.id),
         }
         if let Some(dial) = link.dial {
+            if now.mono.saturating_sub(link.since) >= self.config.redial_max {
+                self.dialler.stood_long(dial);
+            }
             self.dial_ended(now, dial, &reason.to_string(), Some(&reason), out);
         }
         if !self.closed {

@@ -346,7 +346,7 @@ impl LinkQueue {
                     };
                     TrafficCounters::add(&self.traffic.compression_tried, 1);
                     TrafficCounters::add(&self.traffic.compression_kept, kept.into());
-                    self.lock().opportunist.outcome(kept);
+                    self.lock().opportunist.outcome(variants.body.len(), kept);
                     let length = frame::length_field(body.len()).unwrap_or_default();
                     if let Some(Piece::Frames(bytes)) = packed.last_mut()
                         && body.len() <= COPY_UP_TO

@@ -451,11 +451,16 @@ pub const DISTINCT_MIN: usize = 48;
 /// The most bodies that are skipped after one whose compressed form was not smaller.
 pub const MAX_BACKOFF: u8 = 64;
 
+/// A body this many times as long as any that failed is not skipped because of them.
+pub const LARGER: usize = 4;
+
 /// Guesses, per link and in some dozens of nanoseconds, whether compressing a body pays.
 ///
 /// A body is worth trying unless it is shorter than [`MIN_SIZE`], its sample looks random
 /// ([`DISTINCT_MIN`]), or attempts on the bodies before it failed: after a failure the next body is
-/// skipped, after another one the next 2, and so on up to [`MAX_BACKOFF`]; a success forgets them.
+/// skipped, after another one the next 2, and so on up to [`MAX_BACKOFF`]; a success forgets them. A
+/// body over [`LARGER`] times as long as the longest that failed is tried all the same: small ones
+/// say little about it.
 ///
 /// ```
 /// use peernet::wire::compression::{Method, Opportunist, compress_if_smaller};
@@ -464,7 +469,7 @@ pub const MAX_BACKOFF: u8 = 64;
 /// let body = [b'x'; 1000];
 /// if link.worth_trying(&body) {
 ///     let small = compress_if_smaller(Method::Snappy, &body);
-///     link.outcome(small.is_some());
+///     link.outcome(body.len(), small.is_some());
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -473,6 +478,8 @@ pub struct Opportunist {
     skip: u8,
     /// How many the last failure made us skip.
     backoff: u8,
+    /// The longest body that failed since the last success.
+    failed: usize,
 }
 
 impl Opportunist {
@@ -481,20 +488,21 @@ impl Opportunist {
         if body.len() < MIN_SIZE {
             return false;
         }
-        if self.skip > 0 {
+        if self.skip > 0 && body.len() <= self.failed.saturating_mul(LARGER) {
             self.skip -= 1;
             return false;
         }
         distinct_in_sample(body) < DISTINCT_MIN
     }
 
-    /// Notes whether the compressed form was smaller, and so was kept.
-    pub fn outcome(&mut self, kept: bool) {
+    /// Notes whether the compressed form of a body of `len` bytes was smaller, and so was kept.
+    pub fn outcome(&mut self, len: usize, kept: bool) {
         if kept {
             *self = Self::default();
         } else {
             self.backoff = self.backoff.saturating_mul(2).clamp(1, MAX_BACKOFF);
             self.skip = self.backoff;
+            self.failed = self.failed.max(len);
         }
     }
 }
@@ -722,17 +730,20 @@ mod tests {
         let body = [b'x'; 1000];
         for skipped in [1, 2, 4, 8, 16, 32, 64, 64] {
             assert!(link.worth_trying(&body));
-            link.outcome(false);
+            link.outcome(body.len(), false);
             for _ in 0..skipped {
                 // Short bodies are skipped anyway, and do not count.
                 assert!(!link.worth_trying(&body[..10]));
                 assert!(!link.worth_trying(&body));
             }
         }
+        link.outcome(body.len(), false);
+        assert!(link.worth_trying(&[b'x'; 4001]), "small failures say little about it");
+        link = Opportunist::default();
         assert!(link.worth_trying(&body));
-        link.outcome(true);
+        link.outcome(body.len(), true);
         assert!(link.worth_trying(&body));
-        link.outcome(false);
+        link.outcome(body.len(), false);
         assert!(!link.worth_trying(&body));
         assert!(link.worth_trying(&body));
     }
