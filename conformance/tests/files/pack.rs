@@ -245,10 +245,10 @@ pub(crate) fn squeeze(json: &Json, key: &str) -> Json {
                 "bin" | "frame" | "hex" => 2,
                 _ => return json.clone(),
             };
-            let units: Vec<char> = text.chars().collect();
-            let units: Vec<&[char]> = units.chunks(width).collect();
-            let parts = repeats(&units);
-            if parts.iter().all(Json::is_string) { json.clone() } else { parts.into() }
+            match repeats(text, width) {
+                parts if parts.iter().all(Json::is_string) => json.clone(),
+                parts => parts.into(),
+            }
         }
         other => other.clone(),
     }
@@ -266,30 +266,34 @@ fn runs(items: Vec<Json>, least: usize) -> Vec<Json> {
     out
 }
 
-/// Text whose short patterns that repeat for 64 units or more are repetitions.
-fn repeats(units: &[&[char]]) -> Vec<Json> {
-    let text = |units: &[&[char]]| units.concat().into_iter().collect::<String>();
-    let (mut parts, mut plain, mut at) = (Vec::new(), 0, 0);
-    while at < units.len() {
-        let rest = &units[at..];
-        let times = |period: usize| match rest.get(..period) {
-            Some(pattern) => rest.chunks(period).take_while(|chunk| *chunk == pattern).count(),
-            None => 0,
-        };
-        match (1..=16).map(|period| (period, times(period))).find(|(period, times)| period * times >= 64) {
-            Some((period, times)) if times >= 4 => {
-                if plain < at {
-                    parts.push(text(&units[plain..at]).into());
-                }
-                parts.push(json!({ "repeat": [text(&rest[..period]), times] }));
-                at += period * times;
-                plain = at;
-            }
-            _ => at += 1,
-        }
+/// Text whose short patterns that repeat for 64 units of `width` characters or more are repetitions.
+fn repeats(text: &str, width: usize) -> Vec<Json> {
+    if !text.is_ascii() {
+        return vec![text.into()];
     }
-    if plain < at {
-        parts.push(text(&units[plain..]).into());
+    let (mut parts, mut plain, mut at) = (Vec::new(), 0, 0);
+    while at < text.len() {
+        let rest = &text[at..];
+        // How far the text is the same as what stands `period` before it.
+        let repeated = (1..=16).map(|period| period * width).find_map(|period| {
+            let behind = rest.as_bytes().get(period..)?;
+            let same = behind.iter().zip(rest.as_bytes()).take_while(|(a, b)| a == b).count();
+            let times = same / period + 1;
+            (times >= 4 && times * period >= 64 * width).then_some((period, times))
+        });
+        let Some((period, times)) = repeated else {
+            at += width;
+            continue;
+        };
+        if plain < at {
+            parts.push(text[plain..at].into());
+        }
+        parts.push(json!({ "repeat": [rest[..period], times] }));
+        at += period * times;
+        plain = at;
+    }
+    if plain < text.len() {
+        parts.push(text[plain..].into());
     }
     parts
 }
