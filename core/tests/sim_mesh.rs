@@ -239,7 +239,7 @@ fn crashed_nodes_come_back_and_hear_again() {
 #[test]
 fn churn() {
     let hours = if long() { 48 } else { 1 };
-    for_seeds(2, 40, |seed| {
+    for_seeds(2, 20, |seed| {
         let options = Options { seed, jitter: ms(20), loss: 0.01, ..Options::default() };
         let (mut network, nodes) = connected(options, 25, 4);
         let mut dice = Dice(seed);
