@@ -73,9 +73,13 @@ fn checking(path: &Path) -> String {
             let lists = text.match_indices("\"rules\":");
             lists.filter_map(|(at, _)| text[at..].split(']').next()).collect::<Vec<_>>().join("\n")
         }
-        Some("rs") if path == Path::new(file!()) || path.ends_with("conformance/tests/rules.rs") => String::new(),
+        Some("rs") if path == Path::new(file!()) || path.ends_with("conformance/tests/rules.rs") => {
+            String::new()
+        }
         Some("rs") if inside("tests") => text(),
-        Some("rs") => text().split_once("#[cfg(test)]").map(|(_, tests)| tests.to_owned()).unwrap_or_default(),
+        Some("rs") => {
+            text().split_once("#[cfg(test)]").map(|(_, tests)| tests.to_owned()).unwrap_or_default()
+        }
         _ => String::new(),
     }
 }

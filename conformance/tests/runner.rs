@@ -176,7 +176,8 @@ fn a_program_that_dies_or_babbles_is_reported() {
 #[cfg(unix)]
 #[test]
 fn a_program_that_does_not_answer_is_not_waited_for() {
-    let mut program = Program::start("read line; echo '{\"name\":\"x\"}'; read line; exec sleep 600").unwrap();
+    let mut program =
+        Program::start("read line; echo '{\"name\":\"x\"}'; read line; exec sleep 600").unwrap();
     program = program.with_patience(Duration::from_millis(200));
     let report = run(&mut program, &suite(&[IDS]));
     assert!(report.lost.clone().unwrap().contains("no answer"), "{report}");
@@ -192,7 +193,10 @@ fn a_report_shows_what_was_expected_and_what_came() {
     });
     assert_eq!(report.failed(), 3);
     let text = report.to_string();
-    assert!(text.contains("EpAmyZWv9rZUKmjQgU3FTUD4GrJHvVEXizmghVBc8eGD") && text.contains("\"wrong\""), "{text}");
+    assert!(
+        text.contains("EpAmyZWv9rZUKmjQgU3FTUD4GrJHvVEXizmghVBc8eGD") && text.contains("\"wrong\""),
+        "{text}"
+    );
     assert_eq!(report.to_json()["failed"], 3);
     assert_eq!(report.to_json()["groups"][0]["failures"][0]["rules"][0], "I-5");
 }
