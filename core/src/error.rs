@@ -57,6 +57,11 @@ pub enum Error {
         /// Whose links have no room.
         peers: Vec<NodeId>,
     },
+    /// The same payload was broadcast too often within a few seconds, and waiting was not wanted.
+    #[error(
+        "the same payload was broadcast just now, and others would take this for a copy; wait, or add something"
+    )]
+    Repeated,
     /// A code that is not for users.
     #[error("code {code:#x} is reserved; codes for users begin at 0x31")]
     Code {
@@ -88,6 +93,7 @@ impl Error {
             Self::Value(_) => "value",
             Self::TooLarge { .. } => "too_large",
             Self::Full { .. } => "full",
+            Self::Repeated => "repeated",
             Self::Code { .. } => "code",
             Self::Lagged { .. } => "lagged",
             Self::Closed => "closed",

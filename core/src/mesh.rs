@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
+use tokio::time::sleep;
 
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
@@ -165,6 +166,19 @@ impl Builder {
     }
 }
 
+/// How many seconds a broadcast that repeats another may be stamped ahead of the clock, to be told
+/// apart from it; far below the minute at which others refuse it.
+const MAX_AHEAD: i64 = 5;
+/// How often it is tried again after that.
+const REPEAT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a packed broadcast was not sent.
+enum Unsent {
+    /// It repeats others, and cannot be told apart from them yet.
+    Repeated(crate::wire::Message),
+    Failed(Error),
+}
+
 /// Stops the node when its [`Mesh`] is dropped.
 struct Guard(Arc<Runtime>);
 
@@ -264,19 +278,24 @@ impl Mesh {
     /// Sends to every node of the subnet. Waits while a neighbour's queue is full; a neighbour that
     /// takes nothing is reported ([`Event::SlowPeer`]) and then closed, so this ends.
     ///
-    /// The payload is a tuple (`&("hello", 5)`), or a slice or vector of [`Value`]s.
+    /// The payload is a tuple (`&("hello", 5)`), or a slice or vector of [`Value`]s. The same payload
+    /// can be broadcast about once a second for long, and a few times more in a burst; then this
+    /// waits, because everyone would take the next for a copy of one before.
     pub async fn broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         self.broadcast_code(code::BROADCAST, payload).await
     }
 
-    /// As [`Mesh::broadcast`], but fails with [`Error::Full`] instead of waiting; then nothing was
-    /// sent to anyone.
+    /// As [`Mesh::broadcast`], but fails with [`Error::Full`] or [`Error::Repeated`] instead of
+    /// waiting; then nothing was sent to anyone.
     pub fn try_broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         let (now, message) = self.pack(kind::BROADCAST, code::BROADCAST, payload)?;
         if !self.runtime.0.has_own_room() {
             return Err(Error::Full { peers: self.runtime.0.full_peers() });
         }
-        self.send_packed(now, message)
+        self.send_packed(now, message).map_err(|unsent| match unsent {
+            Unsent::Repeated(_) => Error::Repeated,
+            Unsent::Failed(error) => error,
+        })
     }
 
     /// Broadcasts under a code of the user's own, 0x31 or more: only nodes with a hook for it
@@ -299,16 +318,38 @@ impl Mesh {
         if !runtime.has_own_room() {
             runtime.wait_for_own_room().await;
         }
-        self.send_packed(now, message)
+        match self.send_packed(now, message) {
+            Err(Unsent::Repeated(mut message)) => loop {
+                sleep(REPEAT_PAUSE).await;
+                match self.send_packed(runtime.now(), message) {
+                    Err(Unsent::Repeated(again)) => message = again,
+                    Err(Unsent::Failed(error)) => return Err(error),
+                    Ok(report) => return Ok(report),
+                }
+            },
+            Err(Unsent::Failed(error)) => Err(error),
+            Ok(report) => Ok(report),
+        }
     }
 
-    fn send_packed(&self, now: Now, message: crate::wire::Message) -> Result<SendReport, Error> {
-        if self.runtime.0.is_closed() {
-            return Err(Error::Closed);
+    /// Sends a packed broadcast. One that repeats another is stamped a little ahead, to be another
+    /// message; where that has been done too often, it is given back.
+    fn send_packed(&self, now: Now, mut message: crate::wire::Message) -> Result<SendReport, Unsent> {
+        let runtime = &self.runtime.0;
+        if runtime.is_closed() {
+            return Err(Unsent::Failed(Error::Closed));
         }
-        let id = message.id();
-        let links = self.runtime.0.broadcast(now, message);
-        Ok(SendReport { id, links })
+        for ahead in 0..=MAX_AHEAD {
+            if ahead > 0 || message.header().time != now.wall {
+                message = message.with_time(now.wall + ahead).map_err(|e| Unsent::Failed(e.into()))?;
+            }
+            let id = message.id();
+            match runtime.broadcast(now, message) {
+                Ok(links) => return Ok(SendReport { id, links }),
+                Err(repeated) => message = repeated,
+            }
+        }
+        Err(Unsent::Repeated(message))
     }
 
     /// Sends to one node. If it is no neighbour, the subnet is asked for its address, and it is

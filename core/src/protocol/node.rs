@@ -17,7 +17,7 @@ use super::outbox::{
     Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
     Output, Received, Token,
 };
-use super::seen::{Seen, Verdict};
+use super::seen::{OwnIds, Seen, Verdict};
 use crate::config::Config;
 use crate::identity::{NodeId, ProtocolId};
 use crate::wire::codes::{code, kind};
@@ -110,6 +110,7 @@ pub struct Node {
     pub(super) dialler: Dialler,
     pub(super) lookups: Lookups,
     pub(super) seen: Seen,
+    pub(super) own: OwnIds,
     pub(super) authors: Authors,
     pub(super) timers: BTreeSet<(Duration, Timer)>,
     pub(super) counters: Counters,
@@ -128,6 +129,7 @@ impl Node {
         let secret = [rng.next_u64(), rng.next_u64()];
         Self {
             seen: Seen::new(config.fresh_seconds, config.fresh_floor, config.seen_capacity, secret),
+            own: OwnIds::default(),
             identity,
             config,
             rng,
@@ -312,7 +314,7 @@ impl Node {
 
     fn on_command(&mut self, now: Now, command: Command, out: &mut Outbox) {
         match command {
-            Command::Broadcast(message) => self.originate(&message, out),
+            Command::Broadcast(message) => self.originate(now, &message, out),
             Command::Whisper { token, to, message } => self.whisper(now, token, to, message, out),
             Command::Connect { token, target, persist } => {
                 if self.closed {

@@ -179,6 +179,46 @@ impl Seen {
     }
 }
 
+/// Ids of own broadcasts remembered for one second of their stamp, at most; at more than that in a
+/// second, they are forgotten and remembering begins anew.
+const MAX_OWN: usize = 1 << 18;
+
+/// The ids of a node's own latest broadcasts. Two broadcasts of the same payload and stamp have the
+/// same id, and everyone would take the second for a copy of the first.
+#[derive(Debug, Default)]
+pub(super) struct OwnIds {
+    seconds: Vec<(i64, Table)>,
+}
+
+impl OwnIds {
+    pub(super) fn contains(&self, stamp: i64, digest: &[u8; DIGEST_LEN]) -> bool {
+        let second = self.seconds.iter().find(|(second, _)| *second == stamp);
+        second.is_some_and(|(_, table)| table.contains(plain_key(digest)))
+    }
+
+    pub(super) fn insert(&mut self, wall: i64, stamp: i64, digest: &[u8; DIGEST_LEN]) {
+        let at = match self.seconds.iter().position(|(second, _)| *second == stamp) {
+            Some(at) => at,
+            None => {
+                self.seconds.retain(|(second, _)| *second >= wall);
+                self.seconds.push((stamp, Table::default()));
+                self.seconds.len() - 1
+            }
+        };
+        if let Some((_, table)) = self.seconds.get_mut(at) {
+            if table.len >= MAX_OWN {
+                table.clear();
+            }
+            table.insert(plain_key(digest));
+        }
+    }
+}
+
+/// 64 bits of an own id. Nobody else chooses these, so they need no secret.
+fn plain_key(digest: &[u8; DIGEST_LEN]) -> u64 {
+    digest.first_chunk().map_or(1, |lane| u64::from_le_bytes(*lane)).max(1)
+}
+
 /// Open-addressed set of non-zero keys that are uniformly distributed by themselves.
 #[derive(Debug, Default)]
 struct Table {
@@ -190,6 +230,11 @@ struct Table {
 const FIRST_PLACES: usize = 16;
 
 impl Table {
+    fn clear(&mut self) {
+        self.places.fill(0);
+        self.len = 0;
+    }
+
     fn contains(&self, key: u64) -> bool {
         !self.places.is_empty() && self.places.get(self.place_of(key)).is_some_and(|found| *found == key)
     }

@@ -21,7 +21,7 @@ use crate::protocol::{
     Output, Received, Token,
 };
 use crate::transport::tcp;
-use crate::wire::DIGEST_LEN;
+use crate::wire::{DIGEST_LEN, Message};
 
 /// After an accept failed (mostly: no file descriptors left), the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -298,22 +298,22 @@ impl Runtime {
         core.node.are_known(self.now(), claims, known);
     }
 
-    /// Sends an own broadcast; returns to how many links.
-    pub(crate) fn broadcast(self: &Arc<Self>, now: Now, message: crate::wire::Message) -> usize {
+    /// Sends an own broadcast; returns to how many links. Gives it back if everyone would take it
+    /// for a copy of one that was sent before.
+    pub(crate) fn broadcast(self: &Arc<Self>, now: Now, message: Message) -> Result<usize, Message> {
         let mut guard = self.core();
         let core = &mut *guard;
+        if core.node.would_repeat(&message) {
+            return Err(message);
+        }
         core.node.handle(now, Input::Command(Command::Broadcast(message)), &mut core.out);
         let links = core.out.targets.len();
         self.carry_out(core);
-        links
+        Ok(links)
     }
 
     /// Sends a whisper at once if its addressee is a neighbour, as it mostly is.
-    pub(crate) fn whisper_to_neighbour(
-        self: &Arc<Self>,
-        to: &NodeId,
-        message: &crate::wire::Message,
-    ) -> bool {
+    pub(crate) fn whisper_to_neighbour(self: &Arc<Self>, to: &NodeId, message: &Message) -> bool {
         let mut guard = self.core();
         if guard.node.link_to(to).is_none() {
             return false;
@@ -332,6 +332,9 @@ impl Runtime {
         self: &Arc<Self>,
         command: impl FnOnce(Token) -> Command,
     ) -> Result<NodeId, CommandError> {
+        if self.is_closed() {
+            return Err(CommandError::Closed);
+        }
         let token = Token(self.next_token.fetch_add(1, Ordering::Relaxed));
         let (answer, answered) = oneshot::channel();
         self.core().answers.insert(token, answer);

@@ -131,6 +131,16 @@ impl Message {
         Self::build(kind, sender, form, time, (count, size), |out| payload.pack_all(out))
     }
 
+    /// The same message under another stamp, and so with another id.
+    pub fn with_time(&self, time: i64) -> Result<Self, ValueError> {
+        let Header { kind, sender_form, count, .. } = self.header;
+        let packed = self.packed();
+        Self::build(kind, self.sender(), sender_form, time, (count, packed.len()), |out| {
+            out.extend_from_slice(packed);
+            Ok(())
+        })
+    }
+
     fn build(
         kind: u64,
         sender: &[u8],

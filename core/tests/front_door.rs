@@ -1,0 +1,138 @@
+//! What a program sees of [`Mesh`].
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use peernet::{Encryption, Error, Mesh};
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn open() -> Mesh {
+    Mesh::builder().encryption(Encryption::Plaintext).open().await.unwrap()
+}
+
+async fn pair() -> (Mesh, Mesh) {
+    let (a, b) = (open().await, open().await);
+    b.connect(&a.address().to_string()).await.unwrap();
+    (a, b)
+}
+
+/// M-15
+#[tokio::test]
+async fn the_same_payload_is_heard_as_often_as_it_was_accepted() {
+    let (a, b) = pair().await;
+    let mut accepted = 0;
+    let refused = loop {
+        match b.try_broadcast(&("tick",)) {
+            Ok(report) => assert_eq!(report.links, 1),
+            Err(error) => break error,
+        }
+        accepted += 1;
+        assert!(accepted < 100, "these cannot all be told apart");
+    };
+    assert!(matches!(refused, Error::Repeated), "{refused}");
+    assert!(accepted >= 6);
+    // One that waits is accepted in the end.
+    timeout(PATIENCE, b.broadcast(&("tick",))).await.unwrap().unwrap();
+    b.broadcast(&("end",)).await.unwrap();
+    for _ in 0..=accepted {
+        let message = timeout(PATIENCE, a.recv()).await.unwrap().unwrap();
+        assert_eq!(message.bytes(), Some(&b"tick"[..]));
+    }
+    assert_eq!(timeout(PATIENCE, a.recv()).await.unwrap().unwrap().bytes(), Some(&b"end"[..]));
+}
+
+#[tokio::test]
+async fn closing_twice_and_using_after_close_are_defined() {
+    let (a, b) = pair().await;
+    b.broadcast(&("last words",)).await.unwrap();
+    b.close().await;
+    b.close().await;
+    assert_eq!(a.recv().await.unwrap().bytes(), Some(&b"last words"[..]), "what was accepted is written");
+    assert!(matches!(b.broadcast(&("x",)).await, Err(Error::Closed)));
+    assert!(matches!(b.try_broadcast(&("x",)), Err(Error::Closed)));
+    assert!(matches!(b.send(a.id(), &("x",)).await, Err(Error::Closed)));
+    assert!(matches!(b.connect(&a.address().to_string()).await, Err(Error::Closed)));
+    assert!(matches!(b.recv().await, Err(Error::Closed)));
+    assert!(b.next_event().await.is_none());
+    assert!(b.peers().is_empty());
+}
+
+#[tokio::test]
+async fn hooks_see_their_codes_first_and_may_take() {
+    let (a, b) = pair().await;
+    let (taken, mut took) = tokio::sync::mpsc::unbounded_channel();
+    a.on_code(0x40, move |message| taken.send(message.payload()).is_ok()).unwrap();
+    assert!(matches!(a.on_code(0x05, |_| true), Err(Error::Code { code: 5 })));
+    b.broadcast_as(0x40, &("to the hook", 1)).await.unwrap();
+    b.broadcast_as(0x41, &("to nobody",)).await.unwrap();
+    b.send_as(a.id(), 0x40, &("to the hook", 2)).await.unwrap();
+    b.broadcast(&("to all",)).await.unwrap();
+    assert_eq!(timeout(PATIENCE, took.recv()).await.unwrap().unwrap(), ["to the hook".into(), 1.into()]);
+    assert_eq!(timeout(PATIENCE, took.recv()).await.unwrap().unwrap(), ["to the hook".into(), 2.into()]);
+    assert_eq!(timeout(PATIENCE, a.recv()).await.unwrap().unwrap().bytes(), Some(&b"to all"[..]));
+    assert!(matches!(b.broadcast_as(0x30, &("x",)).await, Err(Error::Code { .. })));
+}
+
+/// L-30 to L-32: a program that does not read is told how much it missed, and goes on behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_does_not_read_is_told_what_it_missed() {
+    let config = peernet::Config {
+        inbox_messages: 100,
+        inbox_patience: Duration::from_millis(20),
+        ..peernet::Config::local()
+    };
+    let a = Mesh::builder().encryption(Encryption::Plaintext).config(config).open().await.unwrap();
+    let b = open().await;
+    b.connect(&a.address().to_string()).await.unwrap();
+    let sent = 5_000_u64;
+    for n in 0..sent {
+        b.broadcast(&(n,)).await.unwrap();
+    }
+    let handled = async {
+        while a.stats().delivered < sent {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, handled).await.unwrap();
+    let (mut read, mut missed, mut next) = (0, 0, 0);
+    while read + missed < sent {
+        match timeout(PATIENCE, a.recv()).await.unwrap() {
+            Ok(message) => {
+                let number = message.payload()[0].as_u64().unwrap();
+                assert_eq!(number, next, "in order, with gaps where they were told");
+                (read, next) = (read + 1, number + 1);
+            }
+            Err(Error::Lagged { count }) => (missed, next) = (missed + count, next + count),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(missed > 0 && read >= 100, "{read} read, {missed} missed");
+    assert_eq!(a.stats().lagged, missed);
+    b.broadcast(&("still open",)).await.unwrap();
+    assert_eq!(timeout(PATIENCE, a.recv()).await.unwrap().unwrap().bytes(), Some(&b"still open"[..]));
+}
+
+#[tokio::test]
+async fn wrong_use_fails_early_and_says_what_to_do() {
+    let error = Mesh::builder().open().await.unwrap_err();
+    assert_eq!(error.code(), "unsupported");
+    assert!(error.to_string().contains("plaintext"), "{error}");
+    let plain = || Mesh::builder().encryption(Encryption::Plaintext);
+    assert_eq!(plain().listen("nowhere").open().await.unwrap_err().code(), "address");
+    assert_eq!(plain().listen("192.0.2.1:4444").open().await.unwrap_err().code(), "listen");
+    let config = peernet::Config { max_peers: 0, ..peernet::Config::default() };
+    assert_eq!(plain().config(config).open().await.unwrap_err().code(), "config");
+    let mesh = open().await;
+    assert_eq!(mesh.connect("127.0.0.1").await.unwrap_err().code(), "address");
+    let nobody = "127.0.0.1:1";
+    let error = mesh.connect(nobody).await.unwrap_err();
+    assert_eq!(error.code(), "connect");
+    assert!(error.to_string().contains(nobody), "{error}");
+    let big = vec![0_u8; (16 << 20) + 1];
+    assert_eq!(mesh.broadcast(&(big,)).await.unwrap_err().code(), "too_large");
+    let itself = mesh.connect(&mesh.address().to_string()).await.unwrap_err();
+    assert!(itself.to_string().contains("itself"), "{itself}");
+}
