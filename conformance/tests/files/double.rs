@@ -40,7 +40,13 @@ struct Meeting {
 }
 
 /// Link 1 is there, and link 2 comes.
-fn meeting(play: Play, peer: &Peer, older_is_ours: bool, newer_is_ours: bool, peer_is_greater: bool) -> Meeting {
+fn meeting(
+    play: Play,
+    peer: &Peer,
+    older_is_ours: bool,
+    newer_is_ours: bool,
+    peer_is_greater: bool,
+) -> Meeting {
     let play = if older_is_ours { play.dialled(1, 1, peer) } else { play.joined(1, peer) };
     let mut expect = Vec::new();
     // It is preferred if the greater id dialled it.
@@ -69,8 +75,11 @@ fn meeting(play: Play, peer: &Peer, older_is_ours: bool, newer_is_ours: bool, pe
     let play = play.at(5_000);
     let play = if newer_is_ours {
         // Under another name, as the first is a neighbour's address already.
-        play.step(connect(2, &format!("localhost:{}", peer.port)), vec![dials("$second", "localhost", peer.port)])
-            .step(dialled(2, "$second"), vec![own_handshake(2)])
+        play.step(
+            connect(2, &format!("localhost:{}", peer.port)),
+            vec![dials("$second", "localhost", peer.port)],
+        )
+        .step(dialled(2, "$second"), vec![own_handshake(2)])
     } else {
         play.quiet(accepted(2))
     };
@@ -112,34 +121,31 @@ fn met(peer: &Peer, older_is_ours: bool, newer_is_ours: bool, peer_is_greater: b
         .quiet(link_down(gone))
         .step(
             whisper(9, peer.id, vec![str("which way?")]),
-            vec![
-                sends(&[kept], "own", WHISPER, vec![int(2), str("which way?")]),
-                done(9, peer.id),
-            ],
+            vec![sends(&[kept], "own", WHISPER, vec![int(2), str("which way?")]), done(9, peer.id)],
         )
         .quiet(peer.whispers(kept, vec![int(4)]))
 }
 
 /// The link that was preferred ends first.
 fn fallen_back() -> Play {
-    let play = Play::new("the link that was preferred ends, and the other takes its place", &["C-19"]).joined(3, &CARA);
+    let play = Play::new("the link that was preferred ends, and the other takes its place", &["C-19"])
+        .joined(3, &CARA);
     let Meeting { play, kept, gone } = meeting(play, &BERT, false, false, true);
     play.at(6_000)
         .quiet(link_down(kept))
         .step(
             whisper(9, BERT.id, vec![str("which way?")]),
-            vec![
-                sends(&[gone], "own", WHISPER, vec![int(2), str("which way?")]),
-                done(9, BERT.id),
-            ],
+            vec![sends(&[gone], "own", WHISPER, vec![int(2), str("which way?")]), done(9, BERT.id)],
         )
         .step(link_down(gone), vec![disconnected(&BERT, "remote")])
 }
 
 fn crowded() -> Play {
-    let mut play = Play::new("a fifth link to one peer is closed at once", &["C-17", "C-26", "L-44"]).joined(1, &BERT);
+    let mut play =
+        Play::new("a fifth link to one peer is closed at once", &["C-17", "C-26", "L-44"]).joined(1, &BERT);
     for link in 2..=4 {
-        let welcome = vec![own_handshake(link), agrees(link, &[ZLIB, GZIP], Some(ZLIB)), peers_list(link, vec![])];
+        let welcome =
+            vec![own_handshake(link), agrees(link, &[ZLIB, GZIP], Some(ZLIB)), peers_list(link, vec![])];
         play = play.quiet(accepted(link)).step(BERT.shakes_hands(link), welcome);
     }
     play.quiet(accepted(5)).step(
@@ -150,7 +156,8 @@ fn crowded() -> Play {
 
 /// A neighbour is not named to itself, whichever link it asks on.
 fn asked_on_either() -> Play {
-    let play = Play::new("who asks for peers on a second link is not told of itself", &["C-22"]).joined(3, &CARA);
+    let play =
+        Play::new("who asks for peers on a second link is not told of itself", &["C-22"]).joined(3, &CARA);
     let Meeting { play, kept, gone } = meeting(play, &BERT, false, true, true);
     let request = || vec![int(8), bin("*")];
     let list = |link| vec![peers_list(link, vec![CARA.entry()])];
