@@ -262,11 +262,10 @@ impl Node {
     fn send_peers(&mut self, now: Now, to: LinkId, out: &mut Outbox) {
         let Some(link) = self.links.get_mut(&to) else { return };
         link.peers_sent = Some(now.mono);
-        let Some(dialect) = link.peer.as_ref().map(|peer| peer.dialect) else { return };
+        let Some(reader) = self.links.get(&to).and_then(|link| link.peer.as_ref()) else { return };
         let mut named: Vec<Value> = (self.table.values())
-            .filter(|link| **link != to)
             .filter_map(|link| self.links.get(link)?.peer.as_ref())
-            .filter(|peer| dialect.joins(peer.dialect))
+            .filter(|peer| peer.id != reader.id && reader.dialect.joins(peer.dialect))
             .filter_map(|peer| {
                 let id = id_value(&peer.id, peer.dialect.id_form());
                 Some(Value::Array(vec![peer.address.as_ref()?.to_value(), id]))

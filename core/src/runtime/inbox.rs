@@ -170,3 +170,67 @@ impl Inbox {
         self.lagged.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Kind, LinkId};
+    use crate::wire::{Form, Message};
+
+    fn message(number: u64) -> Item {
+        let message = Message::pack(0, "a", Form::Str, 0, 0, &(number,)).unwrap();
+        let sender = NodeId::parse("a").unwrap();
+        Item::Message(Received { kind: Kind::Broadcast, code: 0, sender, link: LinkId(1), message })
+    }
+
+    fn numbers(inbox: &Inbox) -> Vec<String> {
+        let show = |item| match item {
+            Item::Message(received) => {
+                format!("{:?}", received.message.values(&crate::wire::Limits::default()).unwrap()[1])
+            }
+            Item::Lagged(count) => format!("lagged {count}"),
+            other => panic!("{other:?}"),
+        };
+        std::iter::from_fn(|| inbox.try_next()).map(show).collect()
+    }
+
+    /// L-36, L-37, L-38: at either bound the links wait; then what does not fit is counted, and told
+    /// in its place.
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_does_not_read_is_waited_for_and_then_told() {
+        let size = match message(0) {
+            Item::Message(received) => received.message.body().len(),
+            _ => 0,
+        };
+        for inbox in [Inbox::new(2, 1 << 20), Inbox::new(1 << 20, 2 * size)] {
+            inbox.push([message(0), message(1)].into_iter());
+            assert!(!inbox.is_full());
+            // What is under way while the links are told to wait is still taken.
+            inbox.push([message(2)].into_iter());
+            assert!(inbox.is_full());
+            let before = tokio::time::Instant::now();
+            inbox.wait_for_room(Duration::from_millis(250)).await;
+            assert!(before.elapsed() >= Duration::from_millis(250));
+            inbox.push([message(3), message(4)].into_iter());
+            assert_eq!(inbox.lagged(), 2);
+            assert_eq!(numbers(&inbox), ["Int(0)", "Int(1)", "Int(2)", "lagged 2"]);
+            assert!(!inbox.is_full());
+            inbox.push([message(5)].into_iter());
+            assert_eq!(numbers(&inbox), ["Int(5)"]);
+        }
+    }
+
+    /// L-38
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_reads_in_time_misses_nothing() {
+        let inbox = Inbox::new(2, 1 << 20);
+        inbox.push((0..3).map(message));
+        let before = tokio::time::Instant::now();
+        let (_, read) =
+            tokio::join!(inbox.wait_for_room(Duration::from_millis(250)), async { numbers(&inbox) });
+        assert!(before.elapsed() < Duration::from_millis(250));
+        inbox.push([message(3)].into_iter());
+        assert_eq!((read.len(), numbers(&inbox).len(), inbox.lagged()), (3, 1, 0));
+    }
+}

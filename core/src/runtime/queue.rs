@@ -518,4 +518,63 @@ mod tests {
         assert!(queue.push(Class::Own, &body, &mut None));
         assert_eq!(written(&queue)[LENGTH_LEN..], body);
     }
+    /// A body of `len` bytes that nobody would take for a compressed one.
+    fn body(mark: u8, len: usize) -> Bytes {
+        vec![mark; len].into()
+    }
+
+    /// The first bytes of the frames that wait, as they would be written.
+    fn marks(queue: &LinkQueue) -> Vec<u8> {
+        let mut decoder = crate::wire::Decoder::new(1 << 20);
+        decoder.push(&written(queue));
+        std::iter::from_fn(|| decoder.next_frame().unwrap()).map(|frame| frame[0]).collect()
+    }
+
+    /// L-30, C-59
+    #[test]
+    fn classes_are_written_in_order_and_each_keeps_its_own() {
+        let queue = queue();
+        let sizes = [10, COPY_UP_TO + 1, 20];
+        for (at, size) in (0..).zip(sizes) {
+            for (class, mark) in [(Class::Relay, 30), (Class::Own, 20), (Class::Control, 10)] {
+                assert!(queue.push(class, &body(mark + at, size), &mut None));
+            }
+        }
+        assert_eq!(marks(&queue), [10, 11, 12, 20, 21, 22, 30, 31, 32]);
+    }
+
+    /// L-31, L-33
+    #[test]
+    fn a_full_queue_is_told_and_only_answers_are_dropped() {
+        let (pressure, traffic) = (Arc::new(Pressure::default()), Arc::default());
+        let queue = LinkQueue::new(LinkId(1), 1000, 1000, pressure.clone(), traffic);
+        for class in [Class::Own, Class::Control] {
+            assert!(queue.push(class, &body(0, 500), &mut None));
+            assert!(queue.push(class, &body(1, 500), &mut None), "the one that reaches the bound is taken");
+        }
+        // Who sends waits; what was sent all the same is not lost.
+        assert_eq!(pressure.own.load(Ordering::Acquire), 1);
+        assert!(queue.push(Class::Own, &body(2, 500), &mut None));
+        assert!(!queue.push(Class::Control, &body(2, 500), &mut None));
+        assert_eq!(marks(&queue), [0, 1, 0, 1, 2]);
+        assert_eq!(pressure.own.load(Ordering::Acquire), 0);
+        assert!(queue.push(Class::Control, &body(3, 500), &mut None));
+    }
+
+    /// L-32, L-34
+    #[test]
+    fn relayed_messages_wait_for_a_link_until_it_is_slow() {
+        let (pressure, traffic) = (Arc::new(Pressure::default()), Arc::new(TrafficCounters::default()));
+        let queue = LinkQueue::new(LinkId(1), 1000, 1000, pressure.clone(), traffic.clone());
+        for _ in 0..3 {
+            assert!(queue.push(Class::Relay, &body(0, 500), &mut None));
+        }
+        assert_eq!(pressure.relay.load(Ordering::Acquire), 1, "the others are read no further");
+        assert!(queue.mark_slow());
+        assert_eq!(pressure.relay.load(Ordering::Acquire), 0, "nobody waits for a slow link");
+        assert!(!queue.push(Class::Relay, &body(1, 500), &mut None));
+        assert_eq!(traffic.relays_dropped.load(Ordering::Relaxed), 1);
+        assert!(queue.push(Class::Own, &body(2, 10), &mut None));
+        assert_eq!(marks(&queue), [2, 0, 0, 0]);
+    }
 }
