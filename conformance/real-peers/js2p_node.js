@@ -471,7 +471,8 @@ function freePort(host) {
 function usage(text) {
     console.error(`js2p_node: ${text}`);
     console.error(`usage: node ${path.basename(__filename)} HOST PORT [--subnet mesh] ` +
-        '[--encryption Plaintext|SSL|ws] [--connect HOST:PORT]... [--compression none|zlib|gzip]');
+        '[--encryption Plaintext|SSL|ws] [--connect HOST:PORT]... [--advertise HOST:PORT] ' +
+        '[--compression none|zlib|gzip]');
     process.exit(2);
 }
 
@@ -483,6 +484,7 @@ function options() {
                 subnet: { type: 'string', default: 'mesh' },
                 encryption: { type: 'string', default: 'Plaintext' },
                 connect: { type: 'string', multiple: true, default: [] },
+                advertise: { type: 'string' },
                 compression: { type: 'string' },
             },
         });
@@ -518,7 +520,8 @@ async function main() {
     recordSent();
     const { host } = given;
     const port = Number(given.port) || await freePort(host).catch((err) => fail(err.message));
-    const sock = new mesh.MeshSocket(host, port, new base.Protocol(given.subnet, given.encryption));
+    const advertise = given.advertise && splitAddress(given.advertise);
+    const sock = new mesh.MeshSocket(host, port, new base.Protocol(given.subnet, given.encryption), advertise);
     sock.incoming.on('error', (err) => fail(`cannot listen on ${host}:${port}: ${err.message}`));
     const server = sock.incoming.socket ?? sock.incoming; // a WebSocket server wraps one of net
     if (!server.listening) {

@@ -119,6 +119,19 @@ def split_address(address):
 
 # The node
 
+def listen_again_at_once():
+    """Lets a node that was killed come back to its port at once, which py2p itself does not ask for."""
+    real = base.get_socket
+
+    def get_socket(protocol, serverside=False):
+        sock = real(protocol, serverside)
+        if serverside:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return sock
+
+    base.get_socket = get_socket
+
+
 sent = threading.local()
 
 
@@ -145,8 +158,8 @@ def sent_by(function, *args):
 
 
 class Node:
-    def __init__(self, host, port, subnet, encryption):
-        self.sock = mesh.MeshSocket(host, port, prot=base.Protocol(subnet, encryption))
+    def __init__(self, host, port, subnet, encryption, advertise):
+        self.sock = mesh.MeshSocket(host, port, out_addr=advertise, prot=base.Protocol(subnet, encryption))
         self.known = {}
         self.messages = OrderedDict()
         self.wake = threading.Event()
@@ -316,6 +329,7 @@ def main():
     parser.add_argument("--subnet", default="mesh")
     parser.add_argument("--encryption", default="Plaintext", choices=("Plaintext", "SSL"))
     parser.add_argument("--connect", action="append", default=[], metavar="HOST:PORT")
+    parser.add_argument("--advertise", metavar="HOST:PORT", help="the address others are told")
     parser.add_argument("--compression", choices=("none", *CODES), help="offer and use only this method")
     args = parser.parse_args()
 
@@ -325,8 +339,10 @@ def main():
             parser.error("this py2p could not load " + args.compression)
         messages.compression[:] = wanted  # the one list that base and mesh share
     record_sent()
+    listen_again_at_once()
+    advertise = split_address(args.advertise) if args.advertise else None
     try:
-        node = Node(args.host, args.port or free_port(args.host), args.subnet, args.encryption)
+        node = Node(args.host, args.port or free_port(args.host), args.subnet, args.encryption, advertise)
     except (OSError, OverflowError) as e:
         print(f"py2p_node: cannot listen on {args.host}:{args.port}: {e}", file=sys.stderr, flush=True)
         os._exit(1)  # py2p's half-made socket would only add a traceback

@@ -851,6 +851,34 @@ fn what_stood_once_is_kept_up() {
     assert!(dialled(&tell_at(&mut node, 500, Input::Tick)).is_empty());
 }
 
+/// C-32
+#[test]
+fn what_stands_again_is_not_dialled_again() {
+    let mut node = node();
+    // The same node under its own address and under another name of it.
+    let dials = ["127.0.0.2:5000", "localhost:5000"].map(|to| the_dial(&connect(&mut node, 1, to, true)));
+    for (link, dial) in [(LinkId(1), dials[0]), (LinkId(2), dials[1])] {
+        tell(&mut node, Input::LinkUp { link, origin: Origin::Dialled(dial) });
+        tell(&mut node, Input::Message { link, message: handshake(kind::WHISPER, "a", address(5000)) });
+    }
+    for link in [LinkId(1), LinkId(2)] {
+        tell_at(&mut node, 2, Input::LinkDown { link, reason: CloseReason::Remote });
+    }
+    assert_eq!(node.link_to(&id("a")), None);
+    assert!(node.next_timer().is_some());
+
+    // It comes back by itself, so neither is dialled.
+    tell_at(&mut node, 2, Input::LinkUp { link: LinkId(3), origin: Origin::Accepted });
+    let message = handshake(kind::WHISPER, "a", address(5000));
+    tell_at(&mut node, 2, Input::Message { link: LinkId(3), message });
+    assert_eq!(node.link_to(&id("a")), Some(LinkId(3)));
+    assert!(dialled(&tell_at(&mut node, 20, Input::Tick)).is_empty());
+
+    // Both are kept up all the same.
+    tell_at(&mut node, 21, Input::LinkDown { link: LinkId(3), reason: CloseReason::Remote });
+    assert_eq!(dialled(&tell_at(&mut node, 120, Input::Tick)).len(), 2);
+}
+
 /// C-22, L-21
 #[test]
 fn a_peers_list_names_a_hundred() {

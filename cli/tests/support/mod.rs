@@ -80,16 +80,22 @@ impl Talk {
 
     /// The next line of its output; `None` when that has ended.
     fn next_line(&mut self, deadline: Instant, what: &str) -> Option<String> {
+        match self.try_line(deadline) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => self.fail(&format!("waited too long for {what}")),
+        }
+    }
+
+    fn try_line(&mut self, deadline: Instant) -> Result<String, RecvTimeoutError> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(Line::Out(line)) => {
+            match self.lines.recv_timeout(left)? {
+                Line::Out(line) => {
                     self.seen.push(line.clone());
-                    return Some(line);
+                    return Ok(line);
                 }
-                Ok(Line::Err(text)) => self.seen.push(format!("stderr: {text}")),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.fail(&format!("waited too long for {what}")),
+                Line::Err(text) => self.seen.push(format!("stderr: {text}")),
             }
         }
     }
@@ -145,9 +151,14 @@ impl Talk {
 
     /// Panics with everything it said.
     pub(crate) fn fail(&self, problem: &str) -> ! {
+        panic!("{problem}; seen, {}", self.log());
+    }
+
+    /// What it said, but for the beginning of a long conversation.
+    pub(crate) fn log(&self) -> String {
         const SHOWN: usize = 60;
         let from = self.seen.len().saturating_sub(SHOWN);
-        panic!("{problem}; seen, without the first {from} lines:\n{}", self.seen[from..].join("\n"));
+        format!("without the first {from} lines:\n{}", self.seen[from..].join("\n"))
     }
 }
 
@@ -202,7 +213,11 @@ impl Node {
 
     fn read_event(&mut self, deadline: Instant, what: &str) -> Option<Json> {
         let line = self.talk.next_line(deadline, what)?;
-        Some(serde_json::from_str(&line).unwrap_or_else(|error| self.fail(&format!("no JSON: {error}"))))
+        Some(self.parse(&line))
+    }
+
+    fn parse(&self, line: &str) -> Json {
+        serde_json::from_str(line).unwrap_or_else(|error| self.fail(&format!("no JSON: {error}")))
     }
 
     /// Waits for the first event not yet taken for which `wanted` holds, and takes it. Others stay
@@ -230,6 +245,22 @@ impl Node {
             }
             self.waiting.push_back(event);
         }
+    }
+
+    /// As [`Node::wait_for`], but `None` if nothing like that comes in this time, or ever.
+    pub(crate) fn try_wait(&mut self, patience: Duration, wanted: impl Fn(&Json) -> bool) -> Option<Json> {
+        if let Some(at) = self.waiting.iter().position(&wanted) {
+            return self.waiting.remove(at);
+        }
+        let deadline = Instant::now() + patience;
+        while let Ok(line) = self.talk.try_line(deadline) {
+            let event = self.parse(&line);
+            if wanted(&event) {
+                return Some(event);
+            }
+            self.waiting.push_back(event);
+        }
+        None
     }
 
     /// Waits for the next message and takes it.
@@ -322,6 +353,11 @@ impl Node {
             self.waiting.push_back(event);
         }
         (self.talk.finish(), self.waiting.into())
+    }
+
+    /// What the node said.
+    pub(crate) fn log(&self) -> String {
+        format!("node {} {}: {}", self.address, self.id, self.talk.log())
     }
 
     /// Panics with everything the node said.

@@ -40,6 +40,8 @@ pub(super) struct Dial {
     pub(super) purpose: Purpose,
     pub(super) token: Option<Token>,
     pub(super) state: State,
+    /// The peer that it led to last.
+    pub(super) peer: Option<NodeId>,
     /// Failures since it last stood for long.
     failures: u32,
 }
@@ -64,7 +66,7 @@ impl Dialler {
         let id = DialId(self.next);
         self.next += 1;
         let state = State::Dialling;
-        self.dials.insert(id, Dial { target, purpose, token, state, failures: 0 });
+        self.dials.insert(id, Dial { target, purpose, token, state, peer: None, failures: 0 });
         id
     }
 
@@ -145,8 +147,9 @@ impl Dialler {
     }
 
     /// A dial's handshake is done: what the user asked for is kept up from now on.
-    pub(super) fn stands(&mut self, dial: DialId) -> Option<Token> {
+    pub(super) fn stands(&mut self, dial: DialId, peer: &NodeId) -> Option<Token> {
         let entry = self.dials.get_mut(&dial)?;
+        entry.peer = Some(peer.clone());
         if let Purpose::User { persist } = &mut entry.purpose {
             *persist = true;
         }

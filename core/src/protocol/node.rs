@@ -466,10 +466,19 @@ impl Node {
 
     fn redial(&mut self, now: Now, out: &mut Outbox) {
         for dial in self.dialler.due(now.mono) {
-            if let Some(entry) = self.dialler.get_mut(dial) {
-                entry.state = State::Dialling;
-                let address = entry.target.address.clone();
-                out.outputs.push(Output::Dial { dial, address });
+            let Some(entry) = self.dialler.get(dial) else { continue };
+            let led_to = entry.peer.clone().filter(|peer| self.table.contains_key(peer));
+            match led_to.or_else(|| self.neighbour_at(&entry.target)) {
+                // The peer came back by itself, or another dial leads to it. A second link would go
+                // again at once, and may take the first one with it.
+                Some(peer) => self.already_linked(dial, peer, out),
+                None => {
+                    let address = entry.target.address.clone();
+                    if let Some(entry) = self.dialler.get_mut(dial) {
+                        entry.state = State::Dialling;
+                    }
+                    out.outputs.push(Output::Dial { dial, address });
+                }
             }
         }
     }
@@ -533,7 +542,7 @@ impl Node {
 
     /// The command that opened `dial` is answered: its handshake is done.
     pub(super) fn dial_stands(&mut self, dial: DialId, peer: &NodeId, out: &mut Outbox) {
-        if let Some(token) = self.dialler.stands(dial) {
+        if let Some(token) = self.dialler.stands(dial, peer) {
             out.event(Event::Done { token, result: Ok(peer.clone()) });
         }
     }
