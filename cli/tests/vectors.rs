@@ -162,7 +162,7 @@ fn refused_frames_give_errors_and_disturb_nobody() {
     let good = &cases("encode")[1];
     let input: Vec<String> = frames(&cases("reject"))
         .into_iter()
-        .flat_map(|frame| [frame, frames(&[good.clone()])[0].clone()])
+        .flat_map(|frame| [frame, frames(std::slice::from_ref(good))[0].clone()])
         .collect();
     for args in [&["decode"][..], &["decode", "--compression", "32,19,17,16,18"]] {
         let output = run(args, joined(&input));
@@ -244,7 +244,9 @@ fn raw_reads_a_stream_and_stops_where_it_must() {
 #[test]
 fn each_line_is_answered_before_the_next_is_needed() {
     let case = &cases("encode")[0];
-    for (command, input) in [("decode", frames(&[case.clone()])[0].clone()), ("encode", message(case))] {
+    for (command, input) in
+        [("decode", frames(std::slice::from_ref(case))[0].clone()), ("encode", message(case))]
+    {
         let mut filter = Talk::start(peernet().arg(command));
         for _ in 0..3 {
             filter.write_line(&input);

@@ -7,6 +7,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+/// The linter of the Python scripts.
+const RUFF: &str = "ruff==0.17.5";
+
 const HELP: &str = "cargo xtask COMMAND
 
   test     every test of the quick set, real peers included (their environments are made first)
@@ -95,8 +98,11 @@ fn lint() -> Outcome {
     step(cargo(&["doc", "--release", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     set_up_real_peers()?;
     let python = real_peers().join("py/bin/python");
-    step(Command::new(&python).args(["-m", "ruff", "check", "conformance"]))?;
-    step(Command::new(python).args(["-m", "ruff", "format", "--check", "conformance"]))
+    step(Command::new(&python).args(["-m", "pip", "install", "--quiet", RUFF]))?;
+    let scripts = "conformance/real-peers";
+    step(Command::new(&python).args(["-m", "ruff", "check", "--line-length", "110", scripts]))?;
+    step(Command::new(&python).args(["-m", "ruff", "format", "--check", "--line-length", "110", scripts]))?;
+    step(Command::new("node").args(["--check", "conformance/real-peers/js2p_node.js"]))
 }
 
 fn long() -> Outcome {
