@@ -1,6 +1,6 @@
 //! What a program sees of [`Mesh`].
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::time::Duration;
 
