@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::config::{Config, ConfigError};
@@ -317,6 +318,10 @@ impl Mesh {
         let runtime = &self.runtime.0;
         if !runtime.has_own_room() {
             runtime.wait_for_own_room().await;
+        }
+        if runtime.is_due_to_yield() {
+            // A loop that only sends must not keep everything else on this thread from running.
+            yield_now().await;
         }
         match self.send_packed(now, message) {
             Err(Unsent::Repeated(mut message)) => loop {

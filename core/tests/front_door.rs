@@ -136,3 +136,19 @@ async fn wrong_use_fails_early_and_says_what_to_do() {
     let itself = mesh.connect(&mesh.address().to_string()).await.unwrap_err();
     assert!(itself.to_string().contains("itself"), "{itself}");
 }
+
+/// A loop that only sends leaves room for everything else, also with nobody to send to.
+#[tokio::test]
+async fn a_sending_loop_does_not_starve_its_thread() {
+    let mesh = open().await;
+    let sending = async {
+        for n in 0_u64.. {
+            mesh.broadcast(&(n,)).await.unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        () = sending => {}
+        () = tokio::time::sleep(Duration::from_millis(10)) => {}
+    }
+}

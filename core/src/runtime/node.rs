@@ -30,6 +30,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How often a reader looks again whether ids of broadcasts can be remembered.
 const SEEN_PAUSE: Duration = Duration::from_millis(20);
 
+/// Sends in a row after which a sender that never has to wait lets others run.
+const YIELD_EVERY: u64 = 1024;
+
 type Answer = oneshot::Sender<Result<NodeId, CommandError>>;
 /// A user's hook: sees a message first; `true` takes it.
 pub(crate) type Hook = Arc<dyn Fn(&Received) -> bool + Send + Sync>;
@@ -60,6 +63,7 @@ pub(crate) struct Runtime {
     core: Mutex<Core>,
     hooks: Mutex<BTreeMap<u64, Hook>>,
     hooked: AtomicUsize,
+    sends: AtomicU64,
     next_link: AtomicU64,
     next_token: AtomicU64,
     clock: Clock,
@@ -94,6 +98,7 @@ impl Runtime {
             }),
             hooks: Mutex::default(),
             hooked: AtomicUsize::new(0),
+            sends: AtomicU64::new(0),
             next_link: AtomicU64::new(1),
             next_token: AtomicU64::new(1),
             clock: Clock::new(),
@@ -296,6 +301,11 @@ impl Runtime {
     pub(super) fn are_known(&self, claims: &[(i64, [u8; DIGEST_LEN])], known: &mut Vec<bool>) {
         let core = self.core();
         core.node.are_known(self.now(), claims, known);
+    }
+
+    /// Whether a sender that has not had to wait should let others run.
+    pub(crate) fn is_due_to_yield(&self) -> bool {
+        self.sends.fetch_add(1, Ordering::Relaxed) % YIELD_EVERY == YIELD_EVERY - 1
     }
 
     /// Sends an own broadcast; returns to how many links. Gives it back if everyone would take it
