@@ -788,7 +788,15 @@ fn of_two_links_to_one_0_7_node_the_right_one_stays() {
             let mono = Duration::from_millis(1300);
             node.handle(Now { mono, wall: TIME }, Input::Tick, &mut out);
             assert_eq!(sent(&out)[0].1[0], code::HANDSHAKE.into());
-            assert_eq!(out.targets, [node.link_to(&id(peer)).unwrap()]);
+            let kept = node.link_to(&id(peer)).unwrap();
+            assert_eq!(out.targets, [kept]);
+
+            // It may have noticed only now that the other is gone.
+            let gone = if kept == LinkId(1) { LinkId(2) } else { LinkId(1) };
+            tell_at(&mut node, 2, Input::LinkDown { link: gone, reason: CloseReason::Remote });
+            let out = tell_at(&mut node, 3, Input::Tick);
+            assert_eq!(sent(&out)[0].1[0], code::HANDSHAKE.into());
+            assert_eq!(out.targets, [kept]);
         }
     }
 }

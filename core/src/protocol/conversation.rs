@@ -25,7 +25,7 @@ const MAX_READ: usize = 1000;
 const PEERS_PAUSE: Duration = Duration::from_secs(1);
 /// Links to the same peer, at most, until it is decided which stays; a further one is closed.
 const MAX_LINKS: usize = 4;
-/// js2p forgets a peer when one of two connections to it closes; by then it has noticed.
+/// js2p forgets a peer when one of two links to it ends; by then it has mostly noticed.
 const GREET_PAUSE: Duration = Duration::from_millis(300);
 /// How long a py2p has to show that it reads the link that is left of two.
 const DOUBT_PAUSE: Duration = Duration::from_secs(2);
@@ -158,11 +158,20 @@ impl Node {
             self.close_duplicates_in_time(kept, out);
         }
         match dialect {
-            Dialect::Js2p => self.set_timer(now.mono + GREET_PAUSE, Timer::Greet(kept)),
+            Dialect::Js2p => self.greet_later(now, &peer),
             Dialect::Py2p => self.doubt(now, kept, out),
             Dialect::Peernet => {}
         }
         self.flush_lookup(&peer, kept, out);
+    }
+
+    /// js2p forgets a peer when either of two links to it ends, and remembers it by a handshake.
+    pub(super) fn greet_later(&mut self, now: Now, peer: &NodeId) {
+        let Some(link) = self.link_to(peer) else { return };
+        let dialect = self.links.get(&link).and_then(|link| link.peer.as_ref()).map(|peer| peer.dialect);
+        if dialect == Some(Dialect::Js2p) {
+            self.set_timer(now.mono + GREET_PAUSE, Timer::Greet(link));
+        }
     }
 
     /// py2p may have lost both of two links, and then does not read the one that still stands: it is

@@ -499,7 +499,8 @@ impl Node {
                 self.count_legacy();
                 let (peer, reason) = (peer.id.clone(), reason.clone());
                 if self.fall_back(&peer, out) {
-                    return self.dialler.replaced(link.dial, id, &peer);
+                    self.dialler.replaced(link.dial, id, &peer);
+                    return self.greet_later(now, &peer);
                 }
                 for dial in self.dialler.satisfied_by(&peer) {
                     self.dial_ended(now, dial, &reason.to_string(), None, out);
@@ -507,7 +508,10 @@ impl Node {
                 out.event(Event::Disconnected { peer, reason });
             }
             // Another link to the same peer stands.
-            Some(peer) => return self.dialler.replaced(link.dial, id, &peer.id),
+            Some(peer) => {
+                self.dialler.replaced(link.dial, id, &peer.id);
+                return self.greet_later(now, &peer.id);
+            }
         }
         if let Some(dial) = link.dial {
             if now.mono.saturating_sub(link.since) >= self.config.redial_max {
