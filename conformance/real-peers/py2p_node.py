@@ -132,6 +132,16 @@ def listen_again_at_once():
     base.get_socket = get_socket
 
 
+class LateThread(threading.Thread):
+    """py2p's thread begins while the node that it serves is half made, and dies of whoever dials it then."""
+
+    def start(self):
+        pass
+
+    def begin(self):
+        super().start()
+
+
 sent = threading.local()
 
 
@@ -159,7 +169,9 @@ def sent_by(function, *args):
 
 class Node:
     def __init__(self, host, port, subnet, encryption, advertise):
+        base.Thread = LateThread
         self.sock = mesh.MeshSocket(host, port, out_addr=advertise, prot=base.Protocol(subnet, encryption))
+        self.sock.daemon.daemon.begin()
         self.known = {}
         self.messages = OrderedDict()
         self.wake = threading.Event()
