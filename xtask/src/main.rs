@@ -80,22 +80,22 @@ fn set_up_real_peers() -> Outcome {
 fn test() -> Outcome {
     set_up_real_peers()?;
     // The pure part alone first: it must build without tokio.
-    step(&mut cargo(&["check", "--release", "--package", "libpeernet", "--no-default-features"]))?;
+    step(&mut cargo(&["check", "--package", "libpeernet", "--no-default-features"]))?;
     // One profile for tests, the command and the conformance suite, so that nothing is built twice.
-    step(&mut cargo(&["test", "--release", "--workspace"]))?;
-    step(&mut cargo(&["run", "--release", "--bin", "peernet", "--", "conformance"]))?;
+    step(&mut cargo(&["test", "--workspace"]))?;
+    step(&mut cargo(&["run", "--bin", "peernet", "--", "conformance"]))?;
     let testee = format!(
         "{} {}",
         real_peers().join("py/bin/python").display(),
         root().join("conformance/real-peers/py2p_testee.py").display()
     );
-    step(&mut cargo(&["run", "--release", "--bin", "peernet", "--", "conformance", "--against", &testee]))
+    step(&mut cargo(&["run", "--bin", "peernet", "--", "conformance", "--against", &testee]))
 }
 
 fn lint() -> Outcome {
     step(&mut cargo(&["fmt", "--all", "--check"]))?;
-    step(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    step(cargo(&["doc", "--release", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    step(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     set_up_real_peers()?;
     let python = real_peers().join("py/bin/python");
     step(Command::new(&python).args(["-m", "pip", "install", "--quiet", RUFF]))?;
