@@ -698,6 +698,9 @@ macro_rules! stats {
 stats! {
     /// Neighbours now.
     peers: |(node, _)| node.neighbour_count() as u64;
+    /// Links now: those to neighbours, those that shake hands, and second ones to the same peer that
+    /// are on their way out.
+    links: |(node, _)| node.link_count() as u64;
     /// Messages handed up.
     delivered: |(node, _)| node.counters().delivered;
     /// Own broadcasts.
