@@ -727,6 +727,8 @@ stats! {
     lagged: |(_, runtime)| runtime.lagged();
     /// Relayed messages dropped because a slow peer's queue was full.
     relays_dropped: |(_, runtime)| runtime.traffic.relays_dropped.load(Ordering::Relaxed);
+    /// Answers to peers dropped because they ask and do not read.
+    answers_dropped: |(_, runtime)| runtime.traffic.answers_dropped.load(Ordering::Relaxed);
     /// Times that a peer was found slow.
     slow_peers: |(_, runtime)| runtime.traffic.slow_peers.load(Ordering::Relaxed);
     /// Links that came up.

@@ -222,4 +222,5 @@ async fn never_reading() {
         scene.still_serves().await;
     })
     .await;
+    assert!(scene.node.stats().answers_dropped > 0);
 }
