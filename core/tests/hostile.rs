@@ -322,6 +322,31 @@ async fn broadcasts_out_of_time_and_echoes() {
     assert_eq!(scene.b.journal.borrow().others, 0);
 }
 
+/// Ids of broadcasts from the near future have to be remembered until it has passed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_broadcasts_from_the_near_future_than_can_be_remembered() {
+    const CAPACITY: usize = 16_384;
+    let scene = Scene::open(Config { seen_capacity: CAPACITY, ..patient() }).await;
+    let begun = Instant::now();
+    scene
+        .under(async {
+            let raw = Raw::join(&scene.node).await;
+            let id = raw.id.clone();
+            let early = (0..CAPACITY + CAPACITY / 4).map(move |n| {
+                let time = wall() + 50;
+                frame(
+                    Message::pack(kind::BROADCAST, id.as_str(), Form::Str, time, code::BROADCAST, &(n,))
+                        .unwrap()
+                        .body(),
+                )
+            });
+            raw.flood(early, |_| {}).await.is_answered().await;
+        })
+        .await;
+    assert!(scene.node.stats().future > 0);
+    assert!(begun.elapsed() < Duration::from_secs(40), "the present had to wait for the future");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_broadcast_many_times() {
     let scene = Scene::open(patient()).await;
