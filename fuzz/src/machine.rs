@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
-    Address, Command, DialId, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output, Target,
-    Token,
+    Address, Class, Command, DialId, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output,
+    Target, Token,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Form, Limits, Message, Method, body, open};
@@ -86,6 +86,10 @@ struct Run {
     neighbours: BTreeSet<NodeId>,
     /// Broadcasts handed up.
     heard: BTreeSet<[u8; 32]>,
+    /// Broadcasts passed on.
+    relayed: BTreeSet<[u8; 32]>,
+    /// The message that is being handled, and the link that brought it.
+    handled: Option<(LinkId, Message)>,
     kept: Vec<Message>,
     /// What the node asked for: request id and wanted node.
     asked: Vec<(Value, Value)>,
@@ -123,6 +127,8 @@ impl Run {
             next_token: 0,
             neighbours: BTreeSet::new(),
             heard: BTreeSet::new(),
+            relayed: BTreeSet::new(),
+            handled: None,
             kept: Vec::new(),
             asked: Vec::new(),
             inputs: 0,
@@ -329,6 +335,7 @@ impl Run {
                 if by < -i64::from(self.node.config().fresh_seconds) {
                     // What a wrong clock let the node forget may come again.
                     self.heard.clear();
+                    self.relayed.clear();
                 }
                 self.now.wall += by;
                 Duration::ZERO
@@ -445,6 +452,10 @@ impl Run {
     /// Gives the machine one input and checks everything that comes of it.
     fn feed(&mut self, input: Input) {
         self.inputs += 1;
+        self.handled = match &input {
+            Input::Message { link, message } => Some((*link, message.clone())),
+            _ => None,
+        };
         self.node.handle(self.now, input, &mut self.out);
         let mut out = std::mem::take(&mut self.out);
         for output in out.outputs.drain(..).collect::<Vec<_>>() {
@@ -458,12 +469,15 @@ impl Run {
 
     fn check(&mut self, output: Output, out: &Outbox) {
         match output {
-            Output::Send { links, body, .. } => {
+            Output::Send { links, body, class } => {
                 let targets = out.links(&links);
                 let once: BTreeSet<_> = targets.iter().collect();
                 assert!(!targets.is_empty() && once.len() == targets.len(), "sent twice: {targets:?}");
                 for link in targets {
                     assert!(self.links.contains_key(link), "sent on {link:?}, which is gone");
+                }
+                if class == Class::Relay {
+                    self.check_relay(targets, &body);
                 }
                 let body = open(body, &[], usize::MAX).expect("what is sent has a digest");
                 let message = Message::read(body, &Limits::default()).expect("what is sent is a message");
@@ -493,6 +507,17 @@ impl Run {
             }
             Output::Event(event) => self.check_event(event),
         }
+    }
+
+    /// A relay goes on unchanged, once, and not to where it came from or was made.
+    fn check_relay(&mut self, targets: &[LinkId], body: &[u8]) {
+        let (from, message) = self.handled.as_ref().expect("relayed without a message");
+        assert!(message.body() == body && message.header().kind == kind::BROADCAST);
+        for link in targets {
+            let author = self.node.peer_on(*link).map(|peer| peer.as_str().as_bytes());
+            assert!(link != from && author != Some(message.sender()), "relayed back");
+        }
+        assert!(self.relayed.insert(*body.first_chunk().unwrap()), "relayed twice");
     }
 
     fn check_event(&mut self, event: Event) {

@@ -77,7 +77,11 @@ mod step {
     pub const DIAL_FAILS: &[u8] = &[2, 0, 0];
     pub const SECONDS_PASS: &[u8] = &[11, 1, 31];
     pub const TIMER: &[u8] = &[11, 2];
-    pub const LISTEN_TO_OWN_REQUEST: &[u8] = &[17, 1, 20, 0, 0, 1, 0, 0];
+
+    /// Someone tells where the node is that is looked for.
+    pub fn found(at: u8) -> Vec<u8> {
+        vec![17, 1, at, 0, 0, 1, 0, 0]
+    }
 
     pub fn link_down(link: u8) -> Vec<u8> {
         vec![3, 0, link]
@@ -167,7 +171,8 @@ fn scripts() -> Vec<Vec<u8>> {
         user(&[&command(2, 3, &[0, 3, 1]), DIAL_STANDS, &handshake(0, 4, 2), &command(3, 3, &[])]),
         with(1, &[&command(2, 1, &[1, 1, 0]), &command(3, 1, &[]), LINK_UP, &handshake(0, 1, 0)]),
         // A node is looked for and found.
-        with(2, &[&command(1, 6, &[]), LISTEN_TO_OWN_REQUEST, DIAL_STANDS, &handshake(2, 6, 2)]),
+        with(2, &[&command(1, 6, &[]), &found(20), DIAL_STANDS, &handshake(2, 6, 2)]),
+        with(2, &[&command(1, 6, &[]), &(30..40).flat_map(found).collect::<Vec<_>>(), DIAL_FAILS]),
         with(2, &[&command(1, 6, &[]), TIMER, TIMER, &command(255, 0, &[]), LINK_UP, &handshake(0, 5, 2)]),
     ]
 }
