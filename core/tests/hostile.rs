@@ -621,6 +621,26 @@ async fn methods_changed_all_the_time() {
         .await;
 }
 
+/// Whom the node has said goodbye to cannot hold on to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_does_not_go() {
+    let scene = Scene::open(patient()).await;
+    scene
+        .under(async {
+            let mut raw = Raw::join(&scene.node).await;
+            scene.node.mesh.disconnect(&raw.id).await.unwrap();
+            assert_eq!(scene.node.parted(&raw.id).await, CloseReason::Local);
+            let ping = frame(raw.whisper(code::PING, &[]).body());
+            soon("the node stops reading", async {
+                while raw.write.write_all(&ping).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            })
+            .await;
+        })
+        .await;
+}
+
 /// Frames that are compressed, each within its limit, but by no method that was agreed, or badly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_compression() {
