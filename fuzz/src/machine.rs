@@ -332,11 +332,6 @@ impl Run {
             _ => {
                 // The clock is set, the stop-watch not.
                 let by = i64::from(script.byte() as i8);
-                if by < -i64::from(self.node.config().fresh_seconds) {
-                    // What a wrong clock let the node forget may come again.
-                    self.heard.clear();
-                    self.relayed.clear();
-                }
                 self.now.wall += by;
                 Duration::ZERO
             }
@@ -402,11 +397,12 @@ impl Run {
         let header = *message.header();
         let digest = message.body().first_chunk().unwrap();
         // A link's reader asks first.
-        if header.kind == kind::BROADCAST
-            && script.pick(2) == 0
-            && self.node.is_known(self.now, header.time, digest)
-        {
-            return self.feed(Input::Duplicates { link, count: 1 });
+        if header.kind == kind::BROADCAST && script.pick(2) == 0 {
+            let mut known = Vec::new();
+            self.node.are_known(self.now, &[(header.time, *digest)], &mut known);
+            if known == [true] {
+                return self.feed(Input::Duplicates { link, count: 1 });
+            }
         }
         self.message(link, message);
     }
