@@ -574,7 +574,7 @@ async fn a_request_with_a_huge_name_is_not_repeated() {
     scene
         .under(async {
             let mut raw = Raw::join(&scene.node).await;
-            let huge = Value::from("x".repeat(1 << 20));
+            let huge = Value::from("x".repeat(1 << 18));
             for _ in 0..20 {
                 let request = [huge.clone(), scene.b.mesh.id().as_str().into()];
                 let asked = raw.whisper(code::REQUEST, &request);

@@ -136,6 +136,12 @@ pub fn message(data: &[u8]) {
     assert_eq!(values.len(), read.header().count);
     assert_eq!(read.code(), values.first().and_then(Value::as_u64));
     assert!(read.packed().ends_with(read.after_code()));
+    let only = match values.as_slice() {
+        [Value::Int(_), Value::Str(text)] => Some(text.as_bytes()),
+        [Value::Int(_), Value::Bin(bytes)] => Some(bytes.as_slice()),
+        _ => None,
+    };
+    assert_eq!(read.only_bytes(), only);
     let _ = Handshake::read(&read, &machine::protocol());
 
     let Header { kind, sender_form, time, .. } = *read.header();
