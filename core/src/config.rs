@@ -19,8 +19,9 @@ pub struct Config {
     /// Neighbours at most (64). Further ones are refused with a clear reason on our side; 0.7 has no
     /// words for it, so theirs sees the link close.
     pub max_peers: usize,
-    /// Links that have not finished their handshake, at most (64). When a stranger comes while all
-    /// are taken, the one that has waited longest is closed.
+    /// Links from others that have not finished their handshake, or are second ones to a neighbour and
+    /// on their way out, at most (64). When a stranger comes while all are taken, the oldest is
+    /// closed.
     pub max_opening: usize,
     /// While fewer links than this are of our own making, addresses that neighbours name are dialled
     /// (4, as 0.7 has it; 0 for only those that `connect` names).
@@ -50,7 +51,8 @@ pub struct Config {
     /// Ids of broadcasts remembered, at most (8 Mi of 8 bytes each; memory grows with traffic only).
     /// At the bound the oldest second is forgotten and everything as old is refused as stale, so
     /// that nothing is ever handed up twice; readers wait rather than let this window shrink below
-    /// [`Config::fresh_floor`].
+    /// [`Config::fresh_floor`]. From half of it on, broadcasts that are more than those few seconds
+    /// early are refused, because they could not be forgotten before their time.
     pub seen_capacity: usize,
     /// The fewest seconds of broadcasts that are remembered whatever their number (3).
     pub fresh_floor: u32,

@@ -698,6 +698,9 @@ macro_rules! stats {
 stats! {
     /// Neighbours now.
     peers: |(node, _)| node.neighbour_count() as u64;
+    /// Links now: those to neighbours, those that shake hands, and second ones to the same peer that
+    /// are on their way out.
+    links: |(node, _)| node.link_count() as u64;
     /// Messages handed up.
     delivered: |(node, _)| node.counters().delivered;
     /// Own broadcasts.
@@ -724,6 +727,8 @@ stats! {
     lagged: |(_, runtime)| runtime.lagged();
     /// Relayed messages dropped because a slow peer's queue was full.
     relays_dropped: |(_, runtime)| runtime.traffic.relays_dropped.load(Ordering::Relaxed);
+    /// Answers to peers dropped because they ask and do not read.
+    answers_dropped: |(_, runtime)| runtime.traffic.answers_dropped.load(Ordering::Relaxed);
     /// Times that a peer was found slow.
     slow_peers: |(_, runtime)| runtime.traffic.slow_peers.load(Ordering::Relaxed);
     /// Links that came up.

@@ -20,6 +20,8 @@ const MAX_LOOKUPS: usize = 256;
 const MAX_WAITING: usize = 64;
 /// Addresses dialled for one lookup, at most: anyone may answer, with anything.
 const MAX_DIALS: usize = 3;
+/// Longest request id that is answered, in bytes; it goes into the answer. Those of 0.7 have 44.
+const MAX_REQUEST: usize = 128;
 
 #[derive(Debug)]
 struct Lookup {
@@ -92,7 +94,8 @@ impl Node {
             self.counters.malformed += 1;
             return;
         };
-        let Some(id) = wanted.as_text().and_then(|id| NodeId::parse(id).ok()) else {
+        let short = request.as_text().is_some_and(|request| request.len() <= MAX_REQUEST);
+        let Some(id) = wanted.as_text().and_then(|id| NodeId::parse(id).ok()).filter(|_| short) else {
             self.counters.malformed += 1;
             return;
         };

@@ -182,6 +182,12 @@ impl Node {
         self.table.len()
     }
 
+    /// The number of links: those to neighbours, those that shake hands, and second ones to the same
+    /// peer that are on their way out.
+    pub fn link_count(&self) -> usize {
+        self.links.len()
+    }
+
     /// The link to a neighbour.
     pub fn link_to(&self, peer: &NodeId) -> Option<LinkId> {
         self.table.get(peer).copied()
@@ -416,13 +422,17 @@ impl Node {
         }
     }
 
-    /// Strangers that connect and say nothing must not keep others out: the oldest goes.
+    /// Strangers that connect and say nothing, or always the same, must not keep others out: the
+    /// oldest goes.
     fn make_room(&mut self, now: Now, out: &mut Outbox) {
-        let opening = |link: &&Link| link.peer.is_none() && !link.is_outgoing();
-        if self.links.values().filter(opening).count() < self.config.max_opening {
+        let table = &self.table;
+        let in_use =
+            |link: &Link| link.peer.as_ref().is_some_and(|peer| table.get(&peer.id) == Some(&link.id));
+        let passing = |link: &&Link| !in_use(link) && !link.is_outgoing();
+        if self.links.values().filter(passing).count() < self.config.max_opening {
             return;
         }
-        let oldest = self.links.values().filter(opening).min_by_key(|link| (link.since, link.id));
+        let oldest = self.links.values().filter(passing).min_by_key(|link| (link.since, link.id));
         if let Some(oldest) = oldest.map(|link| link.id) {
             self.close_link(now, oldest, CloseReason::HandshakeTimeout, out);
         }

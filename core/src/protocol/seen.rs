@@ -62,13 +62,22 @@ impl Seen {
         if stamp < wall.saturating_sub(self.window) || self.forgotten.iter().any(forgotten) {
             return Verdict::Stale;
         }
-        if stamp > wall.saturating_add(self.window) {
+        if stamp > wall.saturating_add(self.early_window()) {
             return Verdict::Future;
         }
         // The newest second is the likeliest.
         match self.seconds.iter().rev().find(|(second, _)| *second == stamp) {
             Some((_, table)) if table.contains(self.key(digest)) => Verdict::Known,
             _ => Verdict::New,
+        }
+    }
+
+    /// How early a stamp may be. Ids of the future cannot be forgotten before it has passed, so they get
+    /// half of the memory at most: a neighbour that fills it with them would stop all readers.
+    fn early_window(&self) -> i64 {
+        match self.len > self.capacity / 2 {
+            true => self.least_window,
+            false => self.window,
         }
     }
 
@@ -365,5 +374,21 @@ mod tests {
         assert!(seen.is_full(1009), "three seconds of 40 are over 100");
         assert_eq!(seen.check(1009, 1003, &digest(b"late")), Verdict::Stale);
         assert!(!seen.is_full(1020));
+    }
+
+    #[test]
+    fn the_future_does_not_fill_the_memory() {
+        let mut seen = seen(100);
+        for n in 0..1000u32 {
+            seen.insert(1000, 1040 + i64::from(n % 20), &digest(&n.to_be_bytes()));
+        }
+        assert!(seen.len() <= 51);
+        assert_eq!(seen.check(1000, 1040, &digest(b"new")), Verdict::Future);
+        for second in 1000..1030 {
+            for n in 0..10u32 {
+                assert!(!seen.is_full(second));
+                assert_eq!(seen.insert(second, second, &digest(&n.to_be_bytes())), Verdict::New);
+            }
+        }
     }
 }

@@ -221,9 +221,14 @@ impl Runtime {
                         entry.queue.close();
                         // After a goodbye to a neighbour the reader goes on until that has closed
                         // too: a socket closed with unread bytes resets the connection, and what
-                        // was written last would be lost. Nobody else gets that patience.
+                        // was written last would be lost. Nobody else gets that patience, and it ends.
                         let neighbour = entry.queue.agreed().is_some();
-                        if !(neighbour && reason == CloseReason::Local) {
+                        if neighbour && reason == CloseReason::Local {
+                            self.spawn(async move {
+                                sleep(LINGER).await;
+                                entry.reader.abort();
+                            });
+                        } else {
                             entry.reader.abort();
                         }
                     }

@@ -34,6 +34,7 @@ pub(crate) struct TrafficCounters {
     pub(crate) frames_out: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) relays_dropped: AtomicU64,
+    pub(crate) answers_dropped: AtomicU64,
     pub(crate) slow_peers: AtomicU64,
     pub(crate) compression_tried: AtomicU64,
     pub(crate) compression_kept: AtomicU64,
@@ -201,9 +202,11 @@ impl LinkQueue {
             return false;
         };
         if lane.full && (class == Class::Control || (class == Class::Relay && state.slow)) {
-            if class == Class::Relay {
-                TrafficCounters::add(&self.traffic.relays_dropped, 1);
-            }
+            let dropped = match class {
+                Class::Relay => &self.traffic.relays_dropped,
+                _ => &self.traffic.answers_dropped,
+            };
+            TrafficCounters::add(dropped, 1);
             return false;
         }
         let before = lane.bytes;

@@ -19,6 +19,9 @@ const OPENING_FRAME: usize = 64 << 10;
 /// Frames handed on at once: enough to make the lock cheap, few enough to keep others waiting for a
 /// fraction of a millisecond only.
 const BATCH: usize = 256;
+/// Bytes of bodies handed on at once, not counting the last. What was read is less than this, but
+/// frames of a few bytes may unpack to the largest size each, and take their time to do so.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Frames cut from what was read, ready for the state machine.
 #[derive(Default)]
@@ -33,6 +36,7 @@ struct Batch {
     duplicates: u64,
     refused: u64,
     frames: u64,
+    bytes: usize,
 }
 
 /// Runs until the link ends; then the node is told why.
@@ -100,6 +104,9 @@ fn cut(
     read_claims(runtime, decoder, most, batch);
     let methods = methods.unwrap_or_default();
     for at in 0..most {
+        if batch.bytes >= BATCH_BYTES {
+            break;
+        }
         let Some(frame) = decoder.peek()? else { break };
         let len = frame.len();
         batch.frames += 1;
@@ -109,7 +116,8 @@ fn cut(
             continue;
         }
         let header = batch.headers.get(at).copied().flatten();
-        match verify(decoder.take(len), header, methods, runtime.config.max_frame) {
+        let limit = runtime.config.max_frame;
+        match verify(decoder.take(len), header, methods, limit, &mut batch.bytes) {
             Ok(message) => {
                 let changes_methods =
                     message.header().kind == kind::RENEGOTIATE || Handshake::is_one(&message);
@@ -143,18 +151,26 @@ fn read_claims(runtime: &Runtime, decoder: &Decoder, most: usize, batch: &mut Ba
     }
 }
 
-/// The message in a frame. With the header that its bytes show when taken as they are, nothing is
-/// read twice.
+/// The message in a frame, whose size unpacked is added to `bytes`. With the header that its bytes
+/// show when taken as they are, nothing is read twice.
 fn verify(
     frame: Bytes,
     header: Option<Header>,
     methods: &[Method],
     limit: usize,
+    bytes: &mut usize,
 ) -> Result<Message, CloseReason> {
     let limits = Limits::default();
     match header {
-        Some(header) if is_plain(&frame) => Ok(Message::read_behind(header, frame, &limits)?),
-        _ => Ok(Message::read(open(frame, methods, limit)?, &limits)?),
+        Some(header) if is_plain(&frame) => {
+            *bytes += frame.len();
+            Ok(Message::read_behind(header, frame, &limits)?)
+        }
+        _ => {
+            let body = open(frame, methods, limit)?;
+            *bytes += body.len();
+            Ok(Message::read(body, &limits)?)
+        }
     }
 }
 
@@ -163,6 +179,7 @@ async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
     let link = queue.link;
     let duplicates = std::mem::take(&mut batch.duplicates);
     let refused = std::mem::take(&mut batch.refused);
+    let heavy = std::mem::take(&mut batch.bytes) >= BATCH_BYTES;
     batch.frames = 0;
     let inputs = (batch.messages.drain(..).map(|message| Input::Message { link, message }))
         .chain((duplicates > 0).then_some(Input::Duplicates { link, count: duplicates }))
@@ -170,5 +187,8 @@ async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
     let crowded = runtime.feed(inputs);
     if crowded {
         runtime.wait_for_room(queue).await;
+    } else if heavy {
+        // Other links' turn.
+        tokio::task::yield_now().await;
     }
 }

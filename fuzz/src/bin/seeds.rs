@@ -1,0 +1,178 @@
+//! Writes the seeds of the corpus: what the golden vectors have, and scripts for the node machine that
+//! get it talking. `cargo run --manifest-path fuzz/Cargo.toml --bin seeds`, from anywhere.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use peernet::wire::{DIGEST_LEN, Header, LENGTH_LEN, Method};
+use serde_json::Value;
+
+/// Larger inputs only slow the rounds down.
+const LARGEST: usize = 2 << 10;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let vectors = fs::read_to_string(home.join("../conformance/vectors/p2p-today-0.7.json"))?;
+    let vectors: Value = serde_json::from_str(&vectors)?;
+    let frames = |section: &str| frames_of(&vectors, section);
+    let (plain, packed, bad) = (frames("encode"), frames("decode"), frames("reject"));
+
+    let mut streams = vec![];
+    for chunk in plain.chunks(4).chain(packed.chunks(8)).chain(bad.chunks(2)) {
+        for manner in 0..2 {
+            streams.push([&[255, 7, manner], chunk.concat().as_slice()].concat());
+        }
+    }
+    write(home, "frame", streams)?;
+
+    let contents = || plain.iter().chain(&packed).chain(&bad).filter_map(|frame| frame.get(LENGTH_LEN..));
+    let opened = contents().map(|content| [&[0x1f], content].concat());
+    let read = contents().filter_map(|content| Some([&[0x80], content.get(DIGEST_LEN..)?].concat()));
+    write(home, "message", opened.chain(read).collect())?;
+
+    let streams = packed.iter().filter_map(|frame| frame.get(LENGTH_LEN..)).flat_map(|content| {
+        let fitting = (0u8..).zip(Method::ALL).filter(|(_, method)| method.looks_like(content));
+        fitting.map(|(at, _)| [&[at, 255], content].concat()).collect::<Vec<_>>()
+    });
+    write(home, "decompress", streams.collect())?;
+
+    let payloads = plain.iter().filter_map(|frame| {
+        let body = frame.get(LENGTH_LEN..)?;
+        let message = peernet::wire::Message::read(body.to_vec().into(), &Default::default()).ok()?;
+        let Header { count, .. } = *message.header();
+        Some([&[u8::try_from(count).ok()?, 0, 0], message.packed()].concat())
+    });
+    write(home, "value", payloads.collect())?;
+
+    write(home, "node", scripts())?;
+    Ok(())
+}
+
+fn frames_of(vectors: &Value, section: &str) -> Vec<Vec<u8>> {
+    let cases = vectors[section].as_array().into_iter().flatten();
+    cases.filter_map(|case| unhex(case["frame"].as_str()?)).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
+fn write(home: &Path, target: &str, inputs: Vec<Vec<u8>>) -> Result<(), Box<dyn Error>> {
+    let folder = home.join("corpus").join(target);
+    fs::create_dir_all(&folder)?;
+    let once: BTreeSet<Vec<u8>> = inputs.into_iter().filter(|input| input.len() <= LARGEST).collect();
+    for (at, input) in once.iter().enumerate() {
+        fs::write(folder.join(format!("seed-{at:03}")), input)?;
+    }
+    println!("{target}: {} seeds", once.len());
+    Ok(())
+}
+
+/// Steps of the node's script; see `Run::step` in `machine.rs`.
+mod step {
+    pub const LINK_UP: &[u8] = &[0];
+    pub const DIAL_STANDS: &[u8] = &[2, 0, 1];
+    pub const DIAL_FAILS: &[u8] = &[2, 0, 0];
+    pub const SECONDS_PASS: &[u8] = &[11, 1, 31];
+    pub const TIMER: &[u8] = &[11, 2];
+
+    /// Someone tells where the node is that is looked for.
+    pub fn found(at: u8) -> Vec<u8> {
+        vec![17, 1, at, 0, 0, 1, 0, 0]
+    }
+
+    pub fn link_down(link: u8) -> Vec<u8> {
+        vec![3, 0, link]
+    }
+
+    /// `form` is 0 for py2p, 1 for js2p, 2 for peernet; methods are zlib and snappy.
+    pub fn handshake(link: u8, node: u8, form: u8) -> Vec<u8> {
+        vec![4, link, node, form, node, 2, 3, 4, 0, 0, node, 0]
+    }
+
+    pub fn broadcast(link: u8, author: u8, text: u8) -> Vec<u8> {
+        vec![7, link, 0, 0, 1, 6, 1, text, 0, author, 0]
+    }
+
+    pub fn whisper(link: u8, author: u8) -> Vec<u8> {
+        vec![7, link, 2, 2, 1, 2, 9, 0, author, 0]
+    }
+
+    pub fn repeat(link: u8) -> Vec<u8> {
+        vec![15, 0, link, 1]
+    }
+
+    pub fn peers(link: u8, from: u8) -> Vec<u8> {
+        let mut bytes = vec![10, link, 6];
+        for node in from..from + 6 {
+            bytes.extend([node, node % 8, 0]);
+        }
+        bytes.extend([0, 1, 0]);
+        bytes
+    }
+
+    /// What the user wants: 0 broadcast, 1 whisper, 2 connect, 3 disconnect, 255 close.
+    pub fn command(what: u8, node: u8, rest: &[u8]) -> Vec<u8> {
+        [&[13, node, what], rest].concat()
+    }
+}
+
+fn scripts() -> Vec<Vec<u8>> {
+    use step::*;
+    let begin = vec![2, 1];
+    let joined = |links: u8| {
+        let mut script = begin.clone();
+        for link in 0..links {
+            script.extend(LINK_UP);
+            script.extend(handshake(link, link + 1, link % 3));
+        }
+        script
+    };
+    let with = |links: u8, steps: &[&[u8]]| [joined(links), steps.concat()].concat();
+    let user = |steps: &[&[u8]]| [begin.clone(), steps.concat()].concat();
+    vec![
+        joined(4),
+        // Broadcasts, again, and again on other links.
+        with(3, &[&broadcast(0, 1, 1), &repeat(1), &repeat(2), &broadcast(1, 5, 2), &repeat(0)]),
+        with(2, &[&whisper(0, 1), &whisper(1, 6), &link_down(0), &broadcast(0, 2, 1)]),
+        // Double connections in all three dialects.
+        with(
+            1,
+            &[
+                LINK_UP,
+                &handshake(1, 1, 0),
+                LINK_UP,
+                &handshake(2, 1, 1),
+                LINK_UP,
+                &handshake(3, 1, 2),
+                TIMER,
+                TIMER,
+            ],
+        ),
+        with(2, &[LINK_UP, &handshake(2, 2, 2), &link_down(1), &handshake(1, 2, 2), &handshake(0, 3, 2)]),
+        // A peers list is dialled.
+        with(1, &[&peers(0, 3), DIAL_STANDS, &handshake(1, 3, 2), DIAL_FAILS, DIAL_STANDS, &peers(1, 9)]),
+        // Time passes over silent peers.
+        with(3, &[SECONDS_PASS, SECONDS_PASS, SECONDS_PASS]),
+        user(&[LINK_UP, LINK_UP, LINK_UP, LINK_UP, TIMER, TIMER]),
+        // What the user wants.
+        user(&[
+            &command(2, 3, &[1, 3, 0]),
+            DIAL_STANDS,
+            &handshake(0, 3, 2),
+            &command(0, 0, &[1]),
+            &link_down(0),
+            TIMER,
+            DIAL_FAILS,
+            TIMER,
+        ]),
+        user(&[&command(2, 3, &[0, 3, 1]), DIAL_STANDS, &handshake(0, 4, 2), &command(3, 3, &[])]),
+        with(1, &[&command(2, 1, &[1, 1, 0]), &command(3, 1, &[]), LINK_UP, &handshake(0, 1, 0)]),
+        // A node is looked for and found.
+        with(2, &[&command(1, 6, &[]), &found(20), DIAL_STANDS, &handshake(2, 6, 2)]),
+        with(2, &[&command(1, 6, &[]), &(30..40).flat_map(found).collect::<Vec<_>>(), DIAL_FAILS]),
+        with(2, &[&command(1, 6, &[]), TIMER, TIMER, &command(255, 0, &[]), LINK_UP, &handshake(0, 5, 2)]),
+    ]
+}

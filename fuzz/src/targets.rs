@@ -1,0 +1,219 @@
+//! One function per target: it takes any bytes, and panics when the code under test breaks a promise.
+
+// Public in the fuzz crate, not so in the test that includes this file.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "machine.rs"]
+mod machine;
+
+use peernet::Value;
+use peernet::protocol::Handshake;
+use peernet::wire::value::{skip, unpack, validate};
+use peernet::wire::{
+    Decoder, DecompressError, FrameError, Header, LENGTH_LEN, Limits, Message, Method, Payload,
+};
+use peernet::wire::{body, open, unverified};
+
+pub use machine::node;
+
+/// Bytes over this are compressed no more: it would only cost rounds.
+const COMPRESS_UP_TO: usize = 4 << 10;
+
+/// The first bytes of an input, as choices.
+fn choices<const N: usize>(data: &[u8]) -> ([u8; N], &[u8]) {
+    let mut chosen = [0; N];
+    let (head, rest) = data.split_at(data.len().min(N));
+    chosen[..head.len()].copy_from_slice(head);
+    (chosen, rest)
+}
+
+/// The decoder gives the same frames and the same end however the bytes are split.
+pub fn frame(data: &[u8]) {
+    let ([limit, seed, manner], stream) = choices(data);
+    let limit = usize::from(limit) << 4;
+    let (expected, end) = frames_of(stream, limit);
+
+    let mut decoder = Decoder::new(limit);
+    let (mut rest, mut frames) = (stream, Vec::new());
+    let mut step = u32::from(seed) + 1;
+    loop {
+        // Any split will do, so long as the same input gives the same.
+        step = step.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        let (now, later) = rest.split_at(rest.len().min((step >> 16) as usize % 97));
+        if step & 1 << 24 == 0 {
+            decoder.push(now);
+        } else {
+            decoder.room().extend_from_slice(now);
+            decoder.filled(now.len());
+        }
+        rest = later;
+        let ahead: Vec<Vec<u8>> = decoder.whole_frames().map(<[u8]>::to_vec).collect();
+        let before = frames.len();
+        while let Ok(Some(frame)) = decoder.peek() {
+            let (len, copy) = (frame.len(), frame.to_vec());
+            match manner % 3 {
+                0 => assert_eq!(decoder.take(len), copy),
+                1 => decoder.skip(len),
+                _ => assert_eq!(decoder.next_frame().unwrap().unwrap(), copy),
+            }
+            frames.push(copy);
+        }
+        // It looks ahead at what it then gives, up to a frame that is too large.
+        assert!(ahead.starts_with(&frames[before..]));
+        if decoder.peek().is_err() || rest.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(frames, expected);
+    let left = stream.len() - expected.iter().map(|frame| LENGTH_LEN + frame.len()).sum::<usize>();
+    match end {
+        End::TooLarge => assert!(matches!(decoder.next_frame(), Err(FrameError::TooLarge { .. }))),
+        End::Clean => assert!(decoder.finish().is_ok() && !decoder.is_partial()),
+        End::Partial => {
+            assert!(decoder.is_partial());
+            match decoder.finish() {
+                Err(FrameError::Truncated { have, need }) => assert!(have == left && have < need),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+enum End {
+    Clean,
+    Partial,
+    TooLarge,
+}
+
+/// What the frames of a stream are, written down as simply as can be.
+fn frames_of(mut stream: &[u8], limit: usize) -> (Vec<Vec<u8>>, End) {
+    let mut frames = Vec::new();
+    loop {
+        if stream.is_empty() {
+            return (frames, End::Clean);
+        }
+        let Some((length, rest)) = stream.split_first_chunk::<LENGTH_LEN>() else {
+            return (frames, End::Partial);
+        };
+        let length = u32::from_be_bytes(*length) as usize;
+        if length > limit {
+            return (frames, End::TooLarge);
+        }
+        let Some((frame, rest)) = rest.split_at_checked(length) else { return (frames, End::Partial) };
+        frames.push(frame.to_vec());
+        stream = rest;
+    }
+}
+
+/// A frame's content is opened, read and unpacked; what reads can be written again.
+pub fn message(data: &[u8]) {
+    let ([flags], content) = choices(data);
+    let methods: Vec<Method> =
+        Method::ALL.into_iter().enumerate().filter(|(at, _)| flags >> at & 1 == 1).map(|(_, m)| m).collect();
+    let limit = 64 << 10;
+    // A digest is not to be guessed, so it is put before what claims to be packed.
+    let content = match flags & 0x80 {
+        0 => content.to_vec(),
+        _ => [&body::digest(content)[..], content].concat(),
+    };
+    let _ = unverified(&content);
+    let Ok(opened) = open(content.clone().into(), &methods, limit) else { return };
+    assert!(opened.len() <= limit.max(content.len()));
+    let (digest, packed) = opened.split_first_chunk::<32>().expect("a body has a digest");
+    assert_eq!(*digest, body::digest(packed));
+
+    let header = Header::read(&opened);
+    let limits = Limits::default();
+    let read = match Message::read(opened.clone(), &limits) {
+        Ok(message) => message,
+        Err(error) => {
+            let _ = (error.is_malformed(), error.to_string());
+            return;
+        }
+    };
+    assert_eq!(Ok(*read.header()), header);
+    let values = read.values(&limits).expect("a message that reads unpacks");
+    assert_eq!(values.len(), read.header().count);
+    assert_eq!(read.code(), values.first().and_then(Value::as_u64));
+    assert!(read.packed().ends_with(read.after_code()));
+    let only = match values.as_slice() {
+        [Value::Int(_), Value::Str(text)] => Some(text.as_bytes()),
+        [Value::Int(_), Value::Bin(bytes)] => Some(bytes.as_slice()),
+        _ => None,
+    };
+    assert_eq!(read.only_bytes(), only);
+    let _ = Handshake::read(&read, &machine::protocol());
+
+    let Header { kind, sender_form, time, .. } = *read.header();
+    let again = Message::pack_raw(kind, read.sender(), sender_form, time, &values).unwrap();
+    let back = Message::read(again.body().clone(), &limits).expect("what was packed reads");
+    assert_eq!((back.sender(), back.header().time, back.header().kind), (read.sender(), time, kind));
+    assert!(same(&back.values(&limits).unwrap(), &values));
+}
+
+/// What is unpacked keeps to its bound, and what is packed unpacks again.
+pub fn decompress(data: &[u8]) {
+    let ([method, limit], bytes) = choices(data);
+    let method = Method::ALL[usize::from(method) % Method::ALL.len()];
+    let limit = usize::from(limit) << (limit & 15);
+    match method.decompress(bytes, limit) {
+        Ok(out) => assert!(out.len() <= limit && method.looks_like(bytes)),
+        Err(DecompressError::TooLarge { method: tried, limit: bound }) => {
+            assert!(tried == method && bound == limit);
+        }
+        Err(_) => {}
+    }
+    let body = &bytes[..bytes.len().min(COMPRESS_UP_TO)];
+    let packed = method.compress(body);
+    assert!(method.looks_like(&packed));
+    assert_eq!(method.decompress(&packed, body.len()).as_deref(), Ok(body));
+    if !body.is_empty() {
+        let short = method.decompress(&packed, body.len() - 1);
+        assert!(matches!(short, Err(DecompressError::TooLarge { .. })), "{short:?}");
+    }
+}
+
+/// Reading, checking and skipping agree, and reading undoes writing.
+pub fn value(data: &[u8]) {
+    let ([count, depth, number], bytes) = choices(data);
+    let count = usize::from(count % 9);
+    let limits = match depth {
+        0 => Limits::default(),
+        _ => Limits { max_depth: usize::from(depth - 1), max_values: usize::from(number) << 2 },
+    };
+    let read = unpack(bytes, count, &limits);
+    assert_eq!(validate(bytes, count, &limits), read.as_ref().map(|_| ()).map_err(Clone::clone));
+    match skip(bytes, 0, &limits) {
+        Ok(end) => assert!(end <= bytes.len() && validate(&bytes[..end], 1, &limits).is_ok()),
+        Err(error) => assert!(validate(bytes, 1, &limits).is_err(), "{error}"),
+    }
+    let Ok(values) = read else { return };
+    assert_eq!(values.len(), count);
+    let mut packed = Vec::new();
+    values.pack_all(&mut packed).expect("what was read can be written");
+    // The shortest form but for float32, which becomes float64.
+    assert!(packed.len() <= 2 * bytes.len());
+    let again = unpack(&packed, count, &limits).expect("what was written can be read");
+    assert!(same(&again, &values));
+    let mut twice = Vec::new();
+    again.pack_all(&mut twice).unwrap();
+    assert_eq!(twice, packed);
+}
+
+/// Equal, not-a-numbers included.
+fn same(a: &[Value], b: &[Value]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
+}
+
+fn same_value(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
+        (Value::Array(a), Value::Array(b)) => same(a, b),
+        (Value::Map(a), Value::Map(b)) => {
+            let pair =
+                |(a, b): (&(Value, Value), &(Value, Value))| same_value(&a.0, &b.0) && same_value(&a.1, &b.1);
+            a.len() == b.len() && a.iter().zip(b).all(pair)
+        }
+        _ => a == b,
+    }
+}
