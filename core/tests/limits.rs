@@ -44,7 +44,8 @@ async fn neighbour(mesh: &Mesh) -> (TcpStream, NodeId) {
     let mut stream = stranger(mesh).await;
     let id = NodeId::parse("2Raw").unwrap();
     let payload = Handshake::payload(&id, mesh.protocol(), &Address::new("127.0.0.1", 9), &[]);
-    let hello = Message::pack(kind::WHISPER, id.as_str(), Form::Str, 0, code::HANDSHAKE, &payload[..]).unwrap();
+    let hello =
+        Message::pack(kind::WHISPER, id.as_str(), Form::Str, 0, code::HANDSHAKE, &payload[..]).unwrap();
     stream.write_all(&framed(&hello)).await.unwrap();
     let connected = soon(mesh.next_event()).await;
     assert!(matches!(connected, Some(Event::Connected { peer, .. }) if peer == id));
@@ -106,7 +107,8 @@ async fn a_dial_that_is_not_answered_fails() {
     let address = listener.local_addr().unwrap();
     // Nobody accepts: once the queue is full, the system leaves further connections unanswered.
     let mut waiting = Vec::new();
-    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+    {
         waiting.push(stream.unwrap());
     }
     let mesh = open(Config { dial_timeout: Duration::from_millis(200), ..Config::default() }).await;
@@ -129,7 +131,10 @@ async fn a_peer_that_never_reads_is_given_up() {
     let (_stream, id) = neighbour(&mesh).await;
     let sending = async {
         // Waits while the queue is full; with the last link gone there is nobody to send to.
-        while mesh.broadcast(&("x".repeat(100_000),)).await.unwrap().links > 0 {}
+        let mut number = 0;
+        while mesh.broadcast(&(number, "x".repeat(100_000))).await.unwrap().links > 0 {
+            number += 1;
+        }
     };
     let told = async {
         let slow = soon(mesh.next_event()).await;
@@ -146,7 +151,8 @@ async fn closing_waits_no_longer_than_it_should() {
     let mesh = open(config).await;
     let (_stream, _) = neighbour(&mesh).await;
     // More than the sockets take while nobody reads.
-    while mesh.try_broadcast(&("x".repeat(100_000),)).is_ok() {}
+    let full = (0..).find_map(|number| mesh.try_broadcast(&(number, "x".repeat(100_000))).err());
+    assert!(matches!(full, Some(Error::Full { .. })));
     let began = Instant::now();
     soon(mesh.close()).await;
     let took = began.elapsed();
