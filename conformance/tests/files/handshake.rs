@@ -281,6 +281,20 @@ fn methods() -> Vec<Play> {
                 .step(altered(&ANNA, 4, array(list)), welcome),
         );
     }
+    let (host, port) = ADDRESS;
+    let silent = control(1, vec![int(5), str(NODE), bin(PROTOCOL), address(host, port), codes(&[])]);
+    let mut welcome = Play::new("", &[]).welcome(1, &ANNA);
+    (welcome[0], welcome[1]) = (silent, agrees(1, &[], None));
+    all.push(
+        Play::new("a node without methods offers none and uses none", &["C-2", "C-9", "L-43"])
+            .config("compression", json!([]))
+            .quiet(accepted(1))
+            .step(ANNA.shakes_hands(1), welcome)
+            .step(
+                ANNA.says(1, RENEGOTIATE, 0, vec![int(1), codes(&[GZIP])]),
+                vec![sends(&[1], "control", RENEGOTIATE, vec![int(1), codes(&[])]), agrees(1, &[], None)],
+            ),
+    );
     all
 }
 

@@ -202,7 +202,8 @@ fn methods_changed() -> Play {
 
 fn methods_that_are_none() -> Play {
     let mut play =
-        Play::new("renegotiations that say nothing are dropped", &["C-57", "C-53", "W-28"]).joined(1, &ANNA);
+        Play::new("renegotiations that say nothing are dropped", &["C-57", "C-53", "C-55", "W-28"])
+            .joined(1, &ANNA);
     for payload in [
         vec![],
         vec![int(1)],
@@ -328,7 +329,7 @@ fn unreadable() -> Vec<Play> {
 fn unacceptable() -> Play {
     let mut play = Play::new(
         "what can be read but not taken is dropped, and not relayed",
-        &["W-13", "W-20", "W-21", "L-7", "L-8"],
+        &["W-13", "W-20", "W-21", "C-55", "L-7", "L-8"],
     )
     .joined(1, &ANNA)
     .joined(2, &BERT);

@@ -294,7 +294,7 @@ impl Play {
         }
     }
 
-    pub(crate) fn config(mut self, key: &str, value: u64) -> Self {
+    pub(crate) fn config(mut self, key: &str, value: impl Into<Json>) -> Self {
         self.config.insert(key.to_owned(), value.into());
         self
     }
