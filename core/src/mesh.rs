@@ -381,7 +381,7 @@ impl Mesh {
         code: u64,
         payload: &(impl Payload + ?Sized),
     ) -> Result<(Now, crate::wire::Message), Error> {
-        self.runtime.0.pack(&self.identity.id, kind, code, payload)
+        self.runtime.0.pack(kind, code, payload)
     }
 
     /// The next message. [`Error::Lagged`] tells of messages that were dropped before it because the
@@ -433,7 +433,7 @@ impl Mesh {
     }
 
     fn message(&self, received: Received) -> Message {
-        Message { received, runtime: self.runtime.0.clone(), own: self.identity.id.clone() }
+        Message { received, runtime: self.runtime.0.clone() }
     }
 
     /// A hook into the protocol: `handler` sees every message with this code first, and takes it by
@@ -449,11 +449,9 @@ impl Mesh {
         if !matches!(code, code::BROADCAST | code::WHISPER) {
             user_code(code)?;
         }
-        let (runtime, own) = (Arc::downgrade(&self.runtime.0), self.identity.id.clone());
+        let runtime = Arc::downgrade(&self.runtime.0);
         let hook = move |received: &Received| {
-            runtime.upgrade().is_some_and(|runtime| {
-                handler(&Message { received: received.clone(), runtime, own: own.clone() })
-            })
+            runtime.upgrade().is_some_and(|runtime| handler(&Message { received: received.clone(), runtime }))
         };
         self.runtime.0.set_hook(code, Arc::new(hook));
         Ok(())
@@ -510,7 +508,6 @@ pub struct SendReport {
 pub struct Message {
     received: Received,
     runtime: Arc<Runtime>,
-    own: NodeId,
 }
 
 impl Message {
@@ -566,7 +563,7 @@ impl Message {
 
     /// Answers the author alone, wherever it is in the subnet. As [`Mesh::send`].
     pub async fn reply(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
-        let (_, message) = self.runtime.pack(&self.own, kind::WHISPER, code::WHISPER, payload)?;
+        let (_, message) = self.runtime.pack(kind::WHISPER, code::WHISPER, payload)?;
         self.runtime.whisper(self.received.sender.clone(), message).await
     }
 }
@@ -754,13 +751,12 @@ stats! {
 impl Runtime {
     fn pack(
         &self,
-        sender: &NodeId,
         kind: u64,
         code: u64,
         payload: &(impl Payload + ?Sized),
     ) -> Result<(Now, crate::wire::Message), Error> {
         let now = self.now();
-        let message = crate::wire::Message::pack(kind, sender.as_str(), Form::Str, now.wall, code, payload)?;
+        let message = crate::wire::Message::pack(kind, self.id.as_str(), Form::Str, now.wall, code, payload)?;
         let (size, limit) = (message.body().len(), self.config.max_frame);
         if size > limit {
             return Err(Error::TooLarge { size, limit });

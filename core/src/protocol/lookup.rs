@@ -79,7 +79,7 @@ impl Node {
         for form in [Form::Str, Form::Bin] {
             let payload = [request.as_str().into(), id_value(&to, form)];
             if let Some(message) = self.pack(now, kind::BROADCAST, code::REQUEST, &payload) {
-                self.send_flood(None, Class::Own, message.body(), out);
+                self.send_flood(None, Class::Own, message.into_body(), out);
             }
         }
         let waiting = vec![(token, message)];

@@ -19,12 +19,12 @@ impl Node {
     }
 
     /// The first rule.
-    pub(super) fn originate(&mut self, now: Now, message: &Message, out: &mut Outbox) {
+    pub(super) fn originate(&mut self, now: Now, message: Message, out: &mut Outbox) {
         self.counters.broadcasts += 1;
         if let Some(digest) = message.body().first_chunk() {
             self.own.insert(now.wall, message.header().time, digest);
         }
-        self.send_flood(None, Class::Own, message.body(), out);
+        self.send_flood(None, Class::Own, message.into_body(), out);
     }
 
     /// The second and third rules: the author of a broadcast that is to be handled here, or `None`
@@ -62,7 +62,7 @@ impl Node {
         }
         // Alone with the peer that brought it, there is nobody to pass it on to.
         if self.table.len() > 1
-            && self.send_flood(Some((from, &author)), Class::Relay, message.body(), out) > 0
+            && self.send_flood(Some((from, &author)), Class::Relay, message.body().clone(), out) > 0
         {
             self.counters.relayed += 1;
         }

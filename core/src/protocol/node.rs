@@ -17,7 +17,7 @@ use super::outbox::{
     Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
     Output, Received, Token,
 };
-use super::seen::{OwnIds, Seen, Verdict};
+use super::seen::{OwnIds, Seen};
 use crate::config::Config;
 use crate::identity::{NodeId, ProtocolId};
 use crate::wire::codes::{code, kind};
@@ -205,14 +205,9 @@ impl Node {
 
     /// For each stamp and digest that a frame claims, whether it is a broadcast that is known
     /// already, so that a copy need not be verified: whoever lies about it only gets its own frame
-    /// dropped. Asking for many at once lets the waits for memory overlap, for these questions and
-    /// for remembering the new ones afterwards.
+    /// dropped.
     pub fn are_known(&self, now: Now, claims: &[(i64, [u8; DIGEST_LEN])], known: &mut Vec<bool>) {
-        let is_known = |(stamp, digest): &(i64, [u8; DIGEST_LEN])| {
-            self.seen.check(now.wall, *stamp, digest) == Verdict::Known
-        };
-        known.clear();
-        known.extend(claims.iter().map(is_known));
+        self.seen.are_known(now.wall, claims, known);
     }
 
     /// Whether readers should wait before they hand in more broadcasts: the memory for their ids is
@@ -320,7 +315,7 @@ impl Node {
 
     fn on_command(&mut self, now: Now, command: Command, out: &mut Outbox) {
         match command {
-            Command::Broadcast(message) => self.originate(now, &message, out),
+            Command::Broadcast(message) => self.originate(now, message, out),
             Command::Whisper { token, to, message } => self.whisper(now, token, to, message, out),
             Command::Connect { token, target, persist } => {
                 if self.closed {
@@ -597,7 +592,7 @@ impl Node {
         &mut self,
         except: Option<(LinkId, &NodeId)>,
         class: Class,
-        body: &Bytes,
+        body: Bytes,
         out: &mut Outbox,
     ) -> usize {
         self.sent += 1;
@@ -610,7 +605,7 @@ impl Node {
             .table
             .iter()
             .filter(|(peer, link)| except.is_none_or(|(from, author)| **link != from && *peer != author));
-        out.send_all(links.map(|(_, link)| *link), class, body.clone())
+        out.send_all(links.map(|(_, link)| *link), class, body)
     }
 
     /// Answers a command that waited for `peer`.

@@ -218,6 +218,7 @@ pub enum Event {
 }
 
 /// How a message was addressed.
+#[repr(u64)] // as `Form`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// To everyone.

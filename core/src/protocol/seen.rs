@@ -20,6 +20,9 @@ pub enum Verdict {
     Future,
 }
 
+/// Questions asked of memory at the same time.
+const PROBES: usize = 64;
+
 /// Spans of forgotten seconds that are kept apart, at most.
 const MAX_SPANS: usize = 8;
 
@@ -78,6 +81,25 @@ impl Seen {
         match self.len > self.capacity / 2 {
             true => self.least_window,
             false => self.window,
+        }
+    }
+
+    /// For each stamp and digest, whether it is known. Asking for many at once lets the waits for
+    /// memory overlap, for these questions and for remembering the new ones afterwards.
+    pub fn are_known(&self, wall: i64, claims: &[(i64, [u8; DIGEST_LEN])], known: &mut Vec<bool>) {
+        let mut probes = [(0_u64, 0_u64); PROBES];
+        known.clear();
+        for claims in claims.chunks(PROBES) {
+            for ((stamp, digest), probe) in claims.iter().zip(&mut probes) {
+                let table = self.seconds.iter().rev().find(|(second, _)| second == stamp);
+                let key = self.key(digest);
+                *probe = (key, table.map_or(0, |(_, table)| table.first_at(key)));
+            }
+            let is_known = |((stamp, digest), (key, found)): (&(i64, [u8; DIGEST_LEN]), &(u64, u64))| {
+                // Mostly the first place that is looked at decides.
+                *found == *key || *found != 0 && self.check(wall, *stamp, digest) == Verdict::Known
+            };
+            known.extend(claims.iter().zip(&probes).map(is_known));
         }
     }
 
@@ -246,6 +268,13 @@ impl Table {
 
     fn contains(&self, key: u64) -> bool {
         !self.places.is_empty() && self.places.get(self.place_of(key)).is_some_and(|found| *found == key)
+    }
+
+    /// What stands where `key` would stand if nothing else were in its way.
+    fn first_at(&self, key: u64) -> u64 {
+        #[allow(clippy::cast_possible_truncation)]
+        let at = key as usize & self.places.len().wrapping_sub(1);
+        self.places.get(at).copied().unwrap_or(0)
     }
 
     /// The place of `key`, or the empty one where it belongs. There is always an empty one.

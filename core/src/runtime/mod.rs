@@ -7,6 +7,7 @@
 //! because a hop between tasks costs more than everything the machine does with a message
 //! (`cargo bench`), and adds a wake-up to every latency.
 
+mod clock;
 mod inbox;
 mod node;
 mod queue;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::clock::Clock;
 use super::inbox::{Inbox, Item};
 use super::queue::{LinkQueue, Pressure, TrafficCounters};
 use super::{reader, writer};
@@ -56,6 +57,7 @@ struct Core {
 
 /// One running node.
 pub(crate) struct Runtime {
+    pub(crate) id: NodeId,
     pub(crate) config: Config,
     pub(crate) inbox: Inbox,
     pub(crate) traffic: Arc<TrafficCounters>,
@@ -85,6 +87,7 @@ impl Runtime {
     pub(crate) fn start(started: Started) -> Arc<Self> {
         let config = started.node.config().clone();
         let runtime = Arc::new(Self {
+            id: started.node.identity().id.clone(),
             inbox: Inbox::new(config.inbox_messages, config.inbox_bytes),
             traffic: Arc::default(),
             pressure: Arc::default(),
@@ -139,8 +142,11 @@ impl Runtime {
     /// Gives inputs to the state machine and does what it says. Returns whether what came of it
     /// found something full, so that a reader should pause.
     pub(crate) fn feed(self: &Arc<Self>, inputs: impl Iterator<Item = Input>) -> bool {
+        self.feed_at(self.now(), inputs)
+    }
+
+    fn feed_at(self: &Arc<Self>, now: Now, inputs: impl Iterator<Item = Input>) -> bool {
         let mut guard = self.core();
-        let now = self.now();
         let core = &mut *guard;
         for input in inputs {
             core.node.handle(now, input, &mut core.out);
@@ -534,58 +540,12 @@ async fn keep_time(runtime: Arc<Runtime>) {
             None => runtime.rearm.notified().await,
             Some(at) => {
                 tokio::select! {
-                    () = sleep_until(runtime.clock.at(at).into()) => runtime.feed_one(Input::Tick),
+                    () = sleep_until(runtime.clock.at(at).into()) => {
+                        runtime.feed_at(runtime.clock.exact(), std::iter::once(Input::Tick));
+                    }
                     () = runtime.rearm.notified() => {}
                 }
             }
         }
-    }
-}
-
-/// One reading of one clock gives both times.
-struct Clock {
-    start: Instant,
-    /// Milliseconds from `start` at 1970, signed as the system clock may say anything.
-    wall_at_start: std::sync::atomic::AtomicI64,
-    /// When the two were last compared, in milliseconds since `start`.
-    compared: AtomicU64,
-}
-
-/// How often the wall clock is asked anew, in milliseconds: it may be set while the node runs.
-const COMPARE_EVERY: u64 = 1000;
-
-impl Clock {
-    fn new() -> Self {
-        let clock = Self {
-            start: Instant::now(),
-            wall_at_start: std::sync::atomic::AtomicI64::new(0),
-            compared: AtomicU64::new(0),
-        };
-        clock.compare(Duration::ZERO);
-        clock
-    }
-
-    fn compare(&self, mono: Duration) {
-        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let wall = match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => millis(since),
-            Err(before) => -millis(before.duration()),
-        };
-        self.wall_at_start.store(wall - millis(mono), Ordering::Relaxed);
-        self.compared.store(u64::try_from(mono.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn now(&self) -> Now {
-        let mono = self.start.elapsed();
-        let millis = u64::try_from(mono.as_millis()).unwrap_or(u64::MAX);
-        if millis >= self.compared.load(Ordering::Relaxed).saturating_add(COMPARE_EVERY) {
-            self.compare(mono);
-        }
-        let wall = self.wall_at_start.load(Ordering::Relaxed).saturating_add_unsigned(millis);
-        Now { mono, wall: wall.div_euclid(1000) }
-    }
-
-    fn at(&self, mono: Duration) -> Instant {
-        self.start + mono
     }
 }

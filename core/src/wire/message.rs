@@ -1,6 +1,8 @@
 //! Messages: `msgpack([type, sender, time, *payload])` behind their digest (`spec/02-wire.md`, W-13
 //! to W-22).
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use rmp::Marker;
 
@@ -11,6 +13,9 @@ use crate::identity::MessageId;
 
 /// Which msgpack type carries a text: 0.7's implementations disagree, and some of them only find a
 /// node under the form in which they first saw its id.
+// As wide as its neighbours in a header: headers are copied often, and a single byte among words
+// makes each copy wait for the bytes around it.
+#[repr(u64)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
     /// A msgpack str, as js2p and peernet send it.
@@ -85,6 +90,9 @@ impl Header {
 /// The most bytes that the array's head, type, sender's head, time and code take.
 const HEADER_MAX: usize = 5 + 9 + 5 + 9 + 9;
 
+/// Messages up to this size are packed in a buffer that their thread keeps.
+const SCRATCH: usize = 4 << 10;
+
 /// One message: its verified body, and where its parts are. The payload stays packed until asked for.
 ///
 /// ```
@@ -128,6 +136,8 @@ impl Message {
         payload: &(impl Payload + ?Sized),
     ) -> Result<Self, ValueError> {
         let (count, size) = (payload.count(), payload.size_hint());
+        // Only text can be a str.
+        let form = if std::str::from_utf8(sender).is_ok() { form } else { Form::Bin };
         Self::build(kind, sender, form, time, (count, size), |out| payload.pack_all(out))
     }
 
@@ -149,28 +159,56 @@ impl Message {
         (count, size): (usize, usize),
         payload: impl FnOnce(&mut Vec<u8>) -> Result<(), ValueError>,
     ) -> Result<Self, ValueError> {
-        let mut out = Vec::with_capacity(DIGEST_LEN + HEADER_MAX + sender.len() + size);
+        let need = DIGEST_LEN + HEADER_MAX + sender.len() + size;
+        if need > SCRATCH {
+            let mut out = Vec::with_capacity(need);
+            let header = Self::write(&mut out, kind, sender, form, time, count, payload)?;
+            return Ok(Self { body: out.into(), header });
+        }
+        // Packed where there is room already, and copied once its length is known: one allocation of
+        // the right size costs less than one that is too large and what `Bytes` needs to keep it.
+        thread_local!(static OUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+        OUT.with_borrow_mut(|out| {
+            out.clear();
+            let header = Self::write(out, kind, sender, form, time, count, payload)?;
+            Ok(Self { body: Bytes::copy_from_slice(out), header })
+        })
+    }
+
+    /// Writes a whole body.
+    fn write(
+        out: &mut Vec<u8>,
+        kind: u64,
+        sender: &[u8],
+        form: Form,
+        time: i64,
+        count: usize,
+        payload: impl FnOnce(&mut Vec<u8>) -> Result<(), ValueError>,
+    ) -> Result<Header, ValueError> {
         out.resize(DIGEST_LEN, 0);
         let elements =
             u32::try_from(count + 3).map_err(|_| ValueError::TooMany { at: 0, max: u32::MAX as usize })?;
         // Writing into a Vec cannot fail.
-        let _ = rmp::encode::write_array_len(&mut out, elements);
-        kind.pack(&mut out)?;
-        match (form, std::str::from_utf8(sender)) {
-            (Form::Str, Ok(text)) => text.pack(&mut out)?,
-            _ => sender.pack(&mut out)?,
+        let _ = rmp::encode::write_array_len(out, elements);
+        kind.pack(out)?;
+        match form {
+            Form::Bin => sender.pack(out)?,
+            Form::Str => {
+                let len = u32::try_from(sender.len())
+                    .map_err(|_| ValueError::TooMany { at: 0, max: u32::MAX as usize })?;
+                let _ = rmp::encode::write_str_len(out, len);
+                out.extend_from_slice(sender);
+            }
         }
         let sender_at = out.len() - sender.len();
-        time.pack(&mut out)?;
+        time.pack(out)?;
         let payload_at = out.len();
-        payload(&mut out)?;
+        payload(out)?;
         let digest = body::digest(out.get(DIGEST_LEN..).unwrap_or_default());
         if let Some(place) = out.first_chunk_mut::<DIGEST_LEN>() {
             *place = digest;
         }
-        let header =
-            Header { kind, sender_form: form, time, count, sender_at, sender_len: sender.len(), payload_at };
-        Ok(Self { body: out.into(), header })
+        Ok(Header { kind, sender_form: form, time, count, sender_at, sender_len: sender.len(), payload_at })
     }
 
     /// Reads a message from a body whose digest has been verified ([`super::open`]): the header, and
@@ -194,6 +232,11 @@ impl Message {
     /// The uncompressed body, digest first: the bytes that are relayed.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The uncompressed body alone.
+    pub fn into_body(self) -> Bytes {
+        self.body
     }
 
     /// The header.
