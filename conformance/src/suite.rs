@@ -73,7 +73,6 @@ impl Suite {
 /// # Panics
 /// Never: that its own files read is tested.
 #[must_use]
-#[allow(clippy::expect_used)]
 pub fn built_in() -> Suite {
     let mut suite = Suite::default();
     for (name, text) in FILES {

@@ -14,6 +14,7 @@ pub(crate) fn file() -> String {
             longest_pause(),
             again_after_a_break(),
             pauses_begin_anew(),
+            pauses_go_on(),
             closed_before_the_handshake(),
             stands_already(),
             stands_under_another_id(),
@@ -106,8 +107,10 @@ fn again_after_a_break() -> Play {
     back(play, 2)
 }
 
-fn pauses_begin_anew() -> Play {
-    let play = Play::new("a handshake sets the pauses back to the beginning", &["C-33"])
+/// A link that was made after two failures ends after so many milliseconds.
+fn stood(name: &str, for_ms: u64, pause: u64) -> Play {
+    let play = Play::new(name, &["C-33", "L-16"])
+        .config("redial_max", 5_000)
         .dialled(1, 1, &ANNA)
         .step(link_down(1), vec![disconnected(&ANNA, "remote"), redials(ANNA.host, ANNA.port, 500)])
         .without(&ANNA)
@@ -116,7 +119,17 @@ fn pauses_begin_anew() -> Play {
         .step(dial_failed("$dial1"), vec![redials(ANNA.host, ANNA.port, 1_000)])
         .at(1_500)
         .step(tick(), dials_anna("$dial1"));
-    back(play, 2).step(link_down(2), vec![disconnected(&ANNA, "remote"), redials(ANNA.host, ANNA.port, 500)])
+    back(play, 2)
+        .at(1_500 + for_ms)
+        .step(link_down(2), vec![disconnected(&ANNA, "remote"), redials(ANNA.host, ANNA.port, pause)])
+}
+
+fn pauses_begin_anew() -> Play {
+    stood("a link that stood for long sets the pauses back to the beginning", 5_000, 500)
+}
+
+fn pauses_go_on() -> Play {
+    stood("one that stood for less does not", 4_999, 2_000)
 }
 
 fn closed_before_the_handshake() -> Play {

@@ -117,13 +117,16 @@ fn met(peer: &Peer, older_is_ours: bool, newer_is_ours: bool, peer_is_greater: b
     if peer.dialect == Dialect::Js2p {
         play = play.at(5_299).quiet(tick()).at(5_300).step(tick(), vec![own_handshake(kept)]);
     }
-    play.at(8_000)
+    play = play
+        .at(8_000)
         .quiet(link_down(gone))
         .step(
             whisper(9, peer.id, vec![str("which way?")]),
             vec![sends(&[kept], "own", WHISPER, vec![int(2), str("which way?")]), done(9, peer.id)],
         )
-        .quiet(peer.whispers(kept, vec![int(4)]))
+        .quiet(peer.whispers(kept, vec![int(4)]));
+    let again = if peer.dialect == Dialect::Js2p { vec![own_handshake(kept)] } else { vec![] };
+    play.at(8_299).quiet(tick()).at(8_300).step(tick(), again)
 }
 
 /// The link that was preferred ends first.

@@ -258,9 +258,7 @@ fn asked_for_itself() -> Play {
         (str("r1"), str(NODE)),
         (str("r1"), bin(NODE)),
         (bin("r1"), bin(NODE)),
-        (int(77), str(NODE)),
-        (nil(), str(NODE)),
-        (array(vec![str("r"), int(1)]), str(NODE)),
+        (str(&"r".repeat(128)), str(NODE)),
     ] {
         let input = request(str("9Far"), name.clone(), wanted.clone());
         let answer = answers(1, name, address(host, port), wanted);
@@ -311,7 +309,8 @@ fn asked_by_python() -> Play {
 }
 
 fn asked_for_no_node() -> Play {
-    let mut play = two("requests that ask for no node are only relayed", &["C-42", "C-57", "W-28"]);
+    let mut play = two("requests that ask for no node are only relayed", &["C-42", "C-57", "W-28", "L-28"]);
+    let long = str(&"r".repeat(129));
     for payload in [
         vec![int(8)],
         vec![int(8), str("r")],
@@ -321,6 +320,11 @@ fn asked_for_no_node() -> Play {
         vec![int(8), str("r"), str("")],
         vec![int(8), str("r"), str("no id")],
         vec![int(8), str("r"), str(NODE), nil()],
+        vec![int(8), long, str(NODE)],
+        vec![int(8), int(77), str(NODE)],
+        vec![int(8), nil(), str(NODE)],
+        vec![int(8), array(vec![str("r")]), str(NODE)],
+        vec![int(8), json!({ "bin": "ff" }), str(NODE)],
     ] {
         let input = message(1, BROADCAST, str("9Far"), TIME, payload);
         play = play.step(input.clone(), vec![relays(&[2], &input)]);
