@@ -15,14 +15,14 @@ impl Node {
     /// same payload under the same stamp. [`Message::with_time`] makes it another one.
     pub fn would_repeat(&self, message: &Message) -> bool {
         let digest = message.body().first_chunk();
-        digest.is_some_and(|digest| self.own.contains(message.header().time, digest))
+        digest.is_some_and(|digest| self.own.contains(digest))
     }
 
     /// The first rule.
-    pub(super) fn originate(&mut self, now: Now, message: Message, out: &mut Outbox) {
+    pub(super) fn originate(&mut self, message: Message, out: &mut Outbox) {
         self.counters.broadcasts += 1;
         if let Some(digest) = message.body().first_chunk() {
-            self.own.insert(now.wall, message.header().time, digest);
+            self.own.insert(digest);
         }
         self.send_flood(None, Class::Own, message.into_body(), out);
     }

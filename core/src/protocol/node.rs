@@ -315,7 +315,7 @@ impl Node {
 
     fn on_command(&mut self, now: Now, command: Command, out: &mut Outbox) {
         match command {
-            Command::Broadcast(message) => self.originate(now, message, out),
+            Command::Broadcast(message) => self.originate(message, out),
             Command::Whisper { token, to, message } => self.whisper(now, token, to, message, out),
             Command::Connect { token, target, persist } => {
                 if self.closed {

@@ -210,38 +210,31 @@ impl Seen {
     }
 }
 
-/// Ids of own broadcasts remembered for one second of their stamp, at most; at more than that in a
-/// second, they are forgotten and remembering begins anew.
-const MAX_OWN: usize = 1 << 18;
+/// Own broadcasts of which it is certain that the next is told apart from them: as many as can be
+/// remembered without waiting for memory. Only as many others within one second, between two that are
+/// the same, could hide the repetition.
+const OWN_REMEMBERED: usize = 8192;
 
 /// The ids of a node's own latest broadcasts. Two broadcasts of the same payload and stamp have the
 /// same id, and everyone would take the second for a copy of the first.
 #[derive(Debug, Default)]
 pub(super) struct OwnIds {
-    seconds: Vec<(i64, Table)>,
+    latest: Table,
+    before: Table,
 }
 
 impl OwnIds {
-    pub(super) fn contains(&self, stamp: i64, digest: &[u8; DIGEST_LEN]) -> bool {
-        let second = self.seconds.iter().find(|(second, _)| *second == stamp);
-        second.is_some_and(|(_, table)| table.contains(plain_key(digest)))
+    pub(super) fn contains(&self, digest: &[u8; DIGEST_LEN]) -> bool {
+        let key = plain_key(digest);
+        self.latest.contains(key) || self.before.contains(key)
     }
 
-    pub(super) fn insert(&mut self, wall: i64, stamp: i64, digest: &[u8; DIGEST_LEN]) {
-        let at = match self.seconds.iter().position(|(second, _)| *second == stamp) {
-            Some(at) => at,
-            None => {
-                self.seconds.retain(|(second, _)| *second >= wall);
-                self.seconds.push((stamp, Table::default()));
-                self.seconds.len() - 1
-            }
-        };
-        if let Some((_, table)) = self.seconds.get_mut(at) {
-            if table.len >= MAX_OWN {
-                table.clear();
-            }
-            table.insert(plain_key(digest));
+    pub(super) fn insert(&mut self, digest: &[u8; DIGEST_LEN]) {
+        if self.latest.len >= OWN_REMEMBERED {
+            std::mem::swap(&mut self.latest, &mut self.before);
+            self.latest.clear();
         }
+        self.latest.insert(plain_key(digest));
     }
 }
 
