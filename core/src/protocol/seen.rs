@@ -62,23 +62,27 @@ impl Seen {
         if stamp < wall.saturating_sub(self.window) || self.forgotten.iter().any(forgotten) {
             return Verdict::Stale;
         }
-        if stamp > wall.saturating_add(self.early_window()) {
+        if stamp > wall.saturating_add(self.window) {
             return Verdict::Future;
         }
         // The newest second is the likeliest.
         match self.seconds.iter().rev().find(|(second, _)| *second == stamp) {
             Some((_, table)) if table.contains(self.key(digest)) => Verdict::Known,
+            _ if self.is_too_far_ahead(wall, stamp) => Verdict::Future,
             _ => Verdict::New,
         }
     }
 
-    /// How early a stamp may be. Ids of the future cannot be forgotten before it has passed, so they get
-    /// half of the memory at most: a neighbour that fills it with them would stop all readers.
-    fn early_window(&self) -> i64 {
-        match self.len > self.capacity / 2 {
-            true => self.least_window,
-            false => self.window,
+    /// Whether no more ids with this stamp are taken in. Ids of the future cannot be forgotten before it
+    /// has passed, so they get half of the memory at most: a neighbour that fills it with them would
+    /// stop all readers.
+    fn is_too_far_ahead(&self, wall: i64, stamp: i64) -> bool {
+        let near = wall.saturating_add(self.least_window);
+        if stamp <= near || self.len <= self.capacity / 2 {
+            return false;
         }
+        let ahead = self.seconds.iter().rev().take_while(|(second, _)| *second > near);
+        ahead.map(|(_, table)| table.len).sum::<usize>() > self.capacity / 2
     }
 
     /// Checks, and remembers what is new. Call this only for verified messages.
@@ -376,6 +380,7 @@ mod tests {
         assert!(!seen.is_full(1020));
     }
 
+    /// M-17
     #[test]
     fn the_future_does_not_fill_the_memory() {
         let mut seen = seen(100);
@@ -384,11 +389,22 @@ mod tests {
         }
         assert!(seen.len() <= 51);
         assert_eq!(seen.check(1000, 1040, &digest(b"new")), Verdict::Future);
+        assert_eq!(seen.check(1000, 1040, &digest(&0u32.to_be_bytes())), Verdict::Known);
         for second in 1000..1030 {
             for n in 0..10u32 {
                 assert!(!seen.is_full(second));
                 assert_eq!(seen.insert(second, second, &digest(&n.to_be_bytes())), Verdict::New);
             }
         }
+    }
+
+    /// M-17
+    #[test]
+    fn what_the_present_brings_keeps_no_future_out() {
+        let mut seen = seen(100);
+        for n in 0..90u32 {
+            seen.insert(1000, 1003, &digest(&n.to_be_bytes()));
+        }
+        assert_eq!(seen.insert(1000, 1040, &digest(b"new")), Verdict::New);
     }
 }
