@@ -247,7 +247,7 @@ fn refused() -> Vec<Json> {
         &deflate(&body, Blocks::Fixed),
     );
     let mut preset = zlib(&body, 0x78, Blocks::Fixed);
-    preset[1] = 0x20 | (31 - (0x7820 % 31) as u8) % 31;
+    preset[1] = 0x20 | ((31 - (0x7820 % 31) as u8) % 31);
     add("zlib that asks for a preset dictionary".into(), &["W-10"], "0.7", &[ZLIB], &preset);
     let mut adler = zlib(&body, 0x78, Blocks::Fixed);
     *adler.last_mut().unwrap() ^= 1;
