@@ -51,8 +51,8 @@ pub struct Config {
     /// Ids of broadcasts remembered, at most (8 Mi of 8 bytes each; memory grows with traffic only).
     /// At the bound the oldest second is forgotten and everything as old is refused as stale, so
     /// that nothing is ever handed up twice; readers wait rather than let this window shrink below
-    /// [`Config::fresh_floor`]. From half of it on, broadcasts that are more than those few seconds
-    /// early are refused, because they could not be forgotten before their time.
+    /// [`Config::fresh_floor`]. Those from further ahead than that get half of it, because they cannot
+    /// be forgotten before their time; more are refused.
     pub seen_capacity: usize,
     /// The fewest seconds of broadcasts that are remembered whatever their number (3).
     pub fresh_floor: u32,

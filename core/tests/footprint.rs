@@ -1,6 +1,6 @@
 //! What nodes and links take in memory. One test, so that nothing else runs in this process.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(feature = "net", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod support;

@@ -2,6 +2,7 @@
 //!
 //! What such input may cost in memory is measured in `hostile_memory.rs`, in a process of its own.
 
+#![cfg(feature = "net")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -163,6 +164,7 @@ async fn a_slow_drip_of_a_frame() {
         .await;
 }
 
+/// L-9
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_silent_connections() {
     let config = patient();
@@ -200,6 +202,7 @@ async fn connections_that_say_nothing_are_closed_in_time() {
     scene.under(async { Raw::connect(&scene.node).await.ends().await }).await;
 }
 
+/// L-9: double connections count too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_connections_in_one_name() {
     let config = patient();
@@ -322,7 +325,7 @@ async fn broadcasts_out_of_time_and_echoes() {
     assert_eq!(scene.b.journal.borrow().others, 0);
 }
 
-/// Ids of broadcasts from the near future have to be remembered until it has passed.
+/// M-17: ids of broadcasts from the near future have to be remembered until it has passed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_broadcasts_from_the_near_future_than_can_be_remembered() {
     const CAPACITY: usize = 16_384;
@@ -567,7 +570,7 @@ async fn a_flood_of_requests() {
     assert!((1..=2 * EACH).contains(&addresses), "{addresses} addresses");
 }
 
-/// What a stranger asks is not answered with more than it sent.
+/// C-42, L-45: what a stranger asks is not answered at length.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_a_huge_name_is_not_repeated() {
     let scene = Scene::open(patient()).await;
@@ -621,10 +624,10 @@ async fn methods_changed_all_the_time() {
         .await;
 }
 
-/// Whom the node has said goodbye to cannot hold on to it.
+/// C-56, L-39: whom the node has said goodbye to cannot hold on to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_does_not_go() {
-    let scene = Scene::open(patient()).await;
+    let scene = Scene::open(Config { close_timeout: Duration::from_secs(1), ..patient() }).await;
     scene
         .under(async {
             let mut raw = Raw::join(&scene.node).await;

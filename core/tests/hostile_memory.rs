@@ -1,7 +1,7 @@
 //! What hostile input may cost in memory. One test, so that nothing else runs in this process; the
 //! attacker lives in it too, so its own memory counts among what is measured.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(feature = "net", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -32,6 +32,7 @@ async fn costs_at_most<T>(name: &str, mib: usize, attack: impl Future<Output = T
     result
 }
 
+/// L-33 among others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_strangers_send_stays_within_bounds() {
     lengths().await;

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -116,7 +117,11 @@ fn long() -> Outcome {
 fn fuzz(seconds: &str) -> Outcome {
     for target in ["frame", "message", "decompress", "value", "node"] {
         let time = format!("-max_total_time={seconds}");
-        step(cargo(&["fuzz", "run", "--fuzz-dir", "fuzz", target, "--", &time]).env("RUSTC_BOOTSTRAP", "1"))?;
+        // What it finds goes into the first folder; the saved corpus stays as it is.
+        let (found, saved) = (format!("fuzz/scratch/{target}"), format!("fuzz/corpus/{target}"));
+        fs::create_dir_all(root().join(&found)).map_err(|error| format!("{found}: {error}"))?;
+        let run = ["fuzz", "run", "--fuzz-dir", "fuzz", target, &found, &saved, "--", &time];
+        step(cargo(&run).env("RUSTC_BOOTSTRAP", "1"))?;
     }
     Ok(())
 }

@@ -61,27 +61,27 @@ impl Seen {
 
     /// Whether a broadcast with this stamp and digest should be handled, without remembering it.
     pub fn check(&self, wall: i64, stamp: i64, digest: &[u8; DIGEST_LEN]) -> Verdict {
-        let forgotten = |(first, last): &(i64, i64)| (*first..=*last).contains(&stamp);
-        if stamp < wall.saturating_sub(self.window) || self.forgotten.iter().any(forgotten) {
-            return Verdict::Stale;
-        }
-        if stamp > wall.saturating_add(self.early_window()) {
-            return Verdict::Future;
+        if let Some(verdict) = self.out_of_window(wall, stamp) {
+            return verdict;
         }
         // The newest second is the likeliest.
         match self.seconds.iter().rev().find(|(second, _)| *second == stamp) {
             Some((_, table)) if table.contains(self.key(digest)) => Verdict::Known,
+            _ if self.is_too_far_ahead(wall, stamp) => Verdict::Future,
             _ => Verdict::New,
         }
     }
 
-    /// How early a stamp may be. Ids of the future cannot be forgotten before it has passed, so they get
-    /// half of the memory at most: a neighbour that fills it with them would stop all readers.
-    fn early_window(&self) -> i64 {
-        match self.len > self.capacity / 2 {
-            true => self.least_window,
-            false => self.window,
+    /// Whether no more ids with this stamp are taken in. Ids of the future cannot be forgotten before it
+    /// has passed, so they get half of the memory at most: a neighbour that fills it with them would
+    /// stop all readers.
+    fn is_too_far_ahead(&self, wall: i64, stamp: i64) -> bool {
+        let near = wall.saturating_add(self.least_window);
+        if stamp <= near || self.len <= self.capacity / 2 {
+            return false;
         }
+        let ahead = self.seconds.iter().rev().take_while(|(second, _)| *second > near);
+        ahead.map(|(_, table)| table.len).sum::<usize>() > self.capacity / 2
     }
 
     /// For each stamp and digest, whether it is known. Asking for many at once lets the waits for
@@ -106,9 +106,11 @@ impl Seen {
     /// Checks, and remembers what is new. Call this only for verified messages.
     pub fn insert(&mut self, wall: i64, stamp: i64, digest: &[u8; DIGEST_LEN]) -> Verdict {
         self.advance(wall);
-        let verdict = self.check(wall, stamp, digest);
-        if verdict != Verdict::New {
+        if let Some(verdict) = self.out_of_window(wall, stamp) {
             return verdict;
+        }
+        if self.is_too_far_ahead(wall, stamp) {
+            return self.check(wall, stamp, digest);
         }
         let key = self.key(digest);
         let at = match self.seconds.iter().rposition(|(second, _)| *second <= stamp) {
@@ -119,11 +121,22 @@ impl Seen {
                 at
             }
         };
-        if let Some((_, table)) = self.seconds.get_mut(at) {
-            table.insert(key);
-            self.len += 1;
+        match self.seconds.get_mut(at) {
+            Some((_, table)) if table.insert(key) => {
+                self.len += 1;
+                Verdict::New
+            }
+            _ => Verdict::Known,
         }
-        verdict
+    }
+
+    /// What the stamp alone says against a broadcast.
+    fn out_of_window(&self, wall: i64, stamp: i64) -> Option<Verdict> {
+        let forgotten = |(first, last): &(i64, i64)| (*first..=*last).contains(&stamp);
+        if stamp < wall.saturating_sub(self.window) || self.forgotten.iter().any(forgotten) {
+            return Some(Verdict::Stale);
+        }
+        (stamp > wall.saturating_add(self.window)).then_some(Verdict::Future)
     }
 
     /// Whether readers should wait before more broadcasts are taken in: the bound is reached and the
@@ -285,7 +298,8 @@ impl Table {
         at
     }
 
-    fn insert(&mut self, key: u64) {
+    /// Adds a key; `false` if it is there already.
+    fn insert(&mut self, key: u64) -> bool {
         if self.len * 4 >= self.places.len() * 3 {
             let size = (self.places.len() * 2).max(FIRST_PLACES);
             let old = std::mem::replace(&mut self.places, vec![0; size]);
@@ -297,9 +311,13 @@ impl Table {
             }
         }
         let at = self.place_of(key);
-        if let Some(place) = self.places.get_mut(at) {
-            *place = key;
-            self.len += 1;
+        match self.places.get_mut(at) {
+            Some(place) if *place == 0 => {
+                *place = key;
+                self.len += 1;
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -398,6 +416,7 @@ mod tests {
         assert!(!seen.is_full(1020));
     }
 
+    /// M-17
     #[test]
     fn the_future_does_not_fill_the_memory() {
         let mut seen = seen(100);
@@ -406,11 +425,22 @@ mod tests {
         }
         assert!(seen.len() <= 51);
         assert_eq!(seen.check(1000, 1040, &digest(b"new")), Verdict::Future);
+        assert_eq!(seen.check(1000, 1040, &digest(&0u32.to_be_bytes())), Verdict::Known);
         for second in 1000..1030 {
             for n in 0..10u32 {
                 assert!(!seen.is_full(second));
                 assert_eq!(seen.insert(second, second, &digest(&n.to_be_bytes())), Verdict::New);
             }
         }
+    }
+
+    /// M-17
+    #[test]
+    fn what_the_present_brings_keeps_no_future_out() {
+        let mut seen = seen(100);
+        for n in 0..90u32 {
+            seen.insert(1000, 1003, &digest(&n.to_be_bytes()));
+        }
+        assert_eq!(seen.insert(1000, 1040, &digest(b"new")), Verdict::New);
     }
 }

@@ -10,6 +10,10 @@ use tokio::sync::Notify;
 use crate::identity::NodeId;
 use crate::protocol::{Address, CloseReason, Received};
 
+/// From this many on, a reader that shares its thread with the program lets it read: so many are
+/// still close to the processor, and batches are no cheaper when they are larger.
+const PLENTY: usize = 512;
+
 /// One thing for the program to read.
 #[derive(Debug)]
 pub(crate) enum Item {
@@ -51,6 +55,7 @@ pub(crate) struct Inbox {
     news: Notify,
     room: Notify,
     full: AtomicBool,
+    plenty: AtomicBool,
     lagged: AtomicU64,
     messages: usize,
     bytes: usize,
@@ -64,6 +69,7 @@ impl Inbox {
             news: Notify::new(),
             room: Notify::new(),
             full: AtomicBool::new(false),
+            plenty: AtomicBool::new(false),
             lagged: AtomicU64::new(0),
             messages,
             bytes,
@@ -95,7 +101,15 @@ impl Inbox {
             state.bytes += item.weight();
             state.items.push_back(item);
         }
+        if state.items.len() >= PLENTY {
+            self.plenty.store(true, Ordering::Release);
+        }
         self.news.notify_one();
+    }
+
+    /// Whether so much waits that the program should get its turn first.
+    pub(crate) fn has_plenty(&self) -> bool {
+        self.plenty.load(Ordering::Acquire)
     }
 
     /// Whether whoever fills it should wait for room.
@@ -134,6 +148,7 @@ impl Inbox {
         std::mem::swap(&mut *leaving, &mut state.items);
         state.bytes = 0;
         state.overrun = false;
+        self.plenty.store(false, Ordering::Release);
         if self.full.swap(false, Ordering::AcqRel) {
             self.room.notify_waiters();
         }

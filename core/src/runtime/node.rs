@@ -230,8 +230,9 @@ impl Runtime {
                         // was written last would be lost. Nobody else gets that patience, and it ends.
                         let neighbour = entry.queue.agreed().is_some();
                         if neighbour && reason == CloseReason::Local {
+                            let patience = self.config.close_timeout;
                             self.spawn(async move {
-                                sleep(LINGER).await;
+                                sleep(patience).await;
                                 entry.reader.abort();
                             });
                         } else {

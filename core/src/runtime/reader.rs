@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::task::yield_now;
 use tokio::time::timeout_at;
 
 use super::node::Runtime;
@@ -187,6 +188,8 @@ async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
     let crowded = runtime.feed(inputs);
     if crowded {
         runtime.wait_for_room(queue).await;
+    } else if runtime.inbox.has_plenty() {
+        yield_now().await;
     } else if heavy {
         // Other links' turn.
         tokio::task::yield_now().await;
