@@ -121,13 +121,9 @@ impl Seen {
                 at
             }
         };
-        match self.seconds.get_mut(at) {
-            Some((_, table)) if table.insert(key) => {
-                self.len += 1;
-                Verdict::New
-            }
-            _ => Verdict::Known,
-        }
+        let is_new = self.seconds.get_mut(at).is_some_and(|(_, table)| table.insert(key));
+        self.len += usize::from(is_new);
+        if is_new { Verdict::New } else { Verdict::Known }
     }
 
     /// What the stamp alone says against a broadcast.
