@@ -1,5 +1,6 @@
 //! What a program sees of [`Mesh`].
 
+#![cfg(feature = "net")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::time::Duration;

@@ -6,10 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::yield_now;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::node::Runtime;
 use super::queue::{LinkQueue, TrafficCounters};
+use super::writer::REST_AFTER;
 use crate::protocol::{CloseReason, Handshake, Input};
 use crate::wire::body::{is_plain, open, unverified};
 use crate::wire::codes::kind;
@@ -52,9 +53,17 @@ async fn read(runtime: &Arc<Runtime>, queue: &LinkQueue, mut stream: impl AsyncR
     let mut methods: Option<Arc<[Method]>> = None;
     let mut begun: Option<Instant> = None;
     loop {
+        let resting = !decoder.has_spare();
         let read = stream.read_buf(decoder.room());
         let read = match begun {
-            None => read.await,
+            None if resting => read.await,
+            None => match timeout(REST_AFTER, read).await {
+                Ok(read) => read,
+                Err(_) => {
+                    decoder.rest();
+                    continue;
+                }
+            },
             Some(begun) => match timeout_at((begun + runtime.config.frame_timeout).into(), read).await {
                 Ok(read) => read,
                 Err(_) => return CloseReason::SlowFrame,

@@ -15,8 +15,8 @@ use crate::protocol::CloseReason;
 /// Bodies from this size on are compressed on a thread of their own, because it takes longer than
 /// other links should wait.
 const PACK_APART: usize = 64 << 10;
-/// A link that has sent nothing for this long gives back the memory that traffic took.
-const REST_AFTER: Duration = Duration::from_millis(200);
+/// A link on which nothing goes, or comes, for this long gives back the memory that traffic took.
+pub(super) const REST_AFTER: Duration = Duration::from_millis(200);
 /// After the last byte, the peer gets this long to take it before the link is dropped.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 

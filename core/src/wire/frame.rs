@@ -95,6 +95,21 @@ impl Decoder {
         &mut self.buffer
     }
 
+    /// Whether nothing waits and yet more memory is kept than an idle link should keep.
+    pub fn has_spare(&self) -> bool {
+        !self.is_partial() && self.buffer.capacity() > 4 * MIN_READ
+    }
+
+    /// Gives back memory: nothing has come for a while. Does nothing while bytes wait.
+    pub fn rest(&mut self) {
+        if !self.is_partial() {
+            self.buffer = BytesMut::new();
+            self.at = 0;
+            self.read_size = MIN_READ;
+            self.small_reads = 0;
+        }
+    }
+
     /// Tells how many bytes the last read brought, so that the buffer follows the traffic.
     pub fn filled(&mut self, n: usize) {
         if n * 2 >= self.read_size {
@@ -273,6 +288,21 @@ mod tests {
     }
 
     /// W-4
+    #[test]
+    fn a_buffer_at_rest_is_given_back() {
+        let mut decoder = Decoder::new(MAX_FRAME);
+        decoder.push(&[0; 100_000]);
+        while decoder.next_frame().unwrap().is_some() {}
+        assert!(decoder.has_spare());
+        decoder.push(&[0, 0, 0]);
+        decoder.rest();
+        assert!(decoder.is_partial(), "what waits is kept");
+        decoder.push(&[0]);
+        assert!(decoder.next_frame().unwrap().is_some());
+        decoder.rest();
+        assert!(!decoder.has_spare());
+    }
+
     #[test]
     fn the_end_inside_a_frame_is_told() {
         let mut decoder = Decoder::new(MAX_FRAME);
