@@ -75,7 +75,7 @@ def from_json(value):
     if not isinstance(value, dict):
         return value
     if len(value) == 1:
-        (key, inner), = value.items()
+        ((key, inner),) = value.items()
         if key == "$bin":
             return bytes.fromhex(inner)
         if key == "$int":
@@ -86,8 +86,9 @@ def from_json(value):
             pairs = [(hashable(from_json(k)), from_json(v)) for k, v in inner]
             result = dict(pairs)
             if len(result) != len(pairs):
-                raise CommandError("py2p cannot hold a map with equal keys (1, 1.0 and true are equal to it)",
-                                   "unsupported")
+                raise CommandError(
+                    "py2p cannot hold a map with equal keys (1, 1.0 and true are equal to it)", "unsupported"
+                )
             return result
         if key.startswith("$"):
             raise CommandError("unknown form of value: " + key, "usage")
@@ -118,6 +119,7 @@ def split_address(address):
 
 
 # The node
+
 
 def listen_again_at_once():
     """Lets a node that was killed come back to its port at once, which py2p itself does not ask for."""
@@ -177,8 +179,12 @@ class Node:
         self.wake = threading.Event()
         self.closing = False
         self.reported_dead = False
-        emit("listening", address=address_text((host, port)), id=text(self.sock.id),
-             protocol=text(self.sock.protocol.id))
+        emit(
+            "listening",
+            address=address_text((host, port)),
+            id=text(self.sock.id),
+            protocol=text(self.sock.protocol.id),
+        )
         self.sock.on("message", lambda _: self.wake.set())
         self.watcher = threading.Thread(target=self.watch, daemon=True)
         self.watcher.start()
@@ -225,8 +231,14 @@ class Node:
         while len(self.messages) > REPLIES_KEPT:
             self.messages.popitem(last=False)
         packets = msg.packets
-        emit("message", kind="broadcast" if packets[0] == flags.broadcast else "whisper", id=message_id,
-             sender=text(msg.sender), time=to_json(msg.time), payload=to_json(packets[1:]))
+        emit(
+            "message",
+            kind="broadcast" if packets[0] == flags.broadcast else "whisper",
+            id=message_id,
+            sender=text(msg.sender),
+            time=to_json(msg.time),
+            payload=to_json(packets[1:]),
+        )
 
     def handler(self, peer):
         entry = self.neighbours().get(peer)
@@ -283,8 +295,10 @@ class Node:
         if do == "connect":
             return self.connect(command["address"])
         if do == "peers":
-            return [{"id": peer, "address": address_text(handler.addr)}
-                    for peer, (_, handler) in self.neighbours().items()]
+            return [
+                {"id": peer, "address": address_text(handler.addr)}
+                for peer, (_, handler) in self.neighbours().items()
+            ]
         if do == "broadcast":
             return self.broadcast(payload)
         if do == "send":

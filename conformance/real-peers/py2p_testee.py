@@ -27,7 +27,7 @@ class Unsupported(Exception):
 def from_value(value):
     if not isinstance(value, dict) or len(value) != 1:
         raise Unsupported("not a value")
-    (kind, inner), = value.items()
+    ((kind, inner),) = value.items()
     if kind == "nil":
         return None
     if kind == "bool" and isinstance(inner, bool):
@@ -118,8 +118,13 @@ def decode(request):
     seconds = msg.time
     if isinstance(seconds, bool) or not isinstance(seconds, int):
         seconds = to_value(seconds)
-    return {"type": to_value(msg.msg_type), "sender": to_value(msg.sender), "time": seconds,
-            "payload": [to_value(item) for item in msg.payload], "id": msg.id.hex()}
+    return {
+        "type": to_value(msg.msg_type),
+        "sender": to_value(msg.sender),
+        "time": seconds,
+        "payload": [to_value(item) for item in msg.payload],
+        "id": msg.id.hex(),
+    }
 
 
 def protocol_id(request):
@@ -151,8 +156,10 @@ def hello(_):
     return {"name": "py2p", "version": VERSION, "profile": "0.7", "ops": list(OPS)}
 
 
-OPS = {function.__name__: function for function in (
-    hello, encode, decode, protocol_id, node_id, base58_encode, base58_decode)}
+OPS = {
+    function.__name__: function
+    for function in (hello, encode, decode, protocol_id, node_id, base58_encode, base58_decode)
+}
 
 
 def answer(line):
