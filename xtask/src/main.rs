@@ -83,7 +83,7 @@ fn test() -> Outcome {
     // The pure part alone first: it must build without tokio.
     step(&mut cargo(&["check", "--package", "libpeernet", "--no-default-features"]))?;
     // One profile for tests, the command and the conformance suite, so that nothing is built twice.
-    step(&mut cargo(&["test", "--workspace"]))?;
+    step(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     step(&mut cargo(&["run", "--bin", "peernet", "--", "conformance"]))?;
     let testee = format!(
         "{} {}",

@@ -287,7 +287,6 @@ mod tests {
         assert!(decoder.room().capacity() <= 4 * MIN_READ);
     }
 
-    /// W-4
     #[test]
     fn a_buffer_at_rest_is_given_back() {
         let mut decoder = Decoder::new(MAX_FRAME);
@@ -303,6 +302,7 @@ mod tests {
         assert!(!decoder.has_spare());
     }
 
+    /// W-4
     #[test]
     fn the_end_inside_a_frame_is_told() {
         let mut decoder = Decoder::new(MAX_FRAME);
