@@ -315,8 +315,9 @@ fn the_end_of_input_drains_while_others_talk() {
     a.join(&mut b);
     let mut talk = b.take_stdin();
     let talker = thread::spawn(move || {
-        let line = format!("{{\"do\":\"broadcast\",\"payload\":[\"{}\"]}}\n", "y".repeat(1000));
-        for _ in 0..30_000 {
+        let filler = "y".repeat(1000);
+        for n in 0..30_000 {
+            let line = format!("{{\"do\":\"broadcast\",\"payload\":[{n},\"{filler}\"]}}\n");
             talk.write_all(line.as_bytes()).unwrap();
         }
         talk
