@@ -240,9 +240,13 @@ pub(crate) fn settle(groups: &mut [Vec<&mut Peer>]) {
     const ROUND: Duration = Duration::from_secs(1);
     /// Links that met may still be sorted out after the first messages got through.
     const STEADY: Duration = Duration::from_millis(1500);
+    /// A py2p that gets messages faster than it reads them ends the link in the end, by a fault of
+    /// its own (conformance/real-peers/README.md); that is not what is waited for here.
+    const PAUSE: Duration = Duration::from_millis(50);
     let started = Instant::now();
     let mut steady_since = None;
     for round in 0.. {
+        std::thread::sleep(PAUSE);
         let topic = format!("settling {round}");
         let heard: Vec<bool> = groups.iter_mut().map(|group| try_all_to_all(group, &topic, ROUND)).collect();
         if heard.iter().all(|heard| *heard) {
