@@ -32,7 +32,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const SEEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Sends in a row after which a sender that never has to wait lets others run.
-const YIELD_EVERY: u64 = 1024;
+const YIELD_EVERY: u64 = 256;
 
 type Answer = oneshot::Sender<Result<NodeId, CommandError>>;
 /// A user's hook: sees a message first; `true` takes it.

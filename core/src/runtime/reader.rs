@@ -14,13 +14,13 @@ use super::writer::REST_AFTER;
 use crate::protocol::{CloseReason, Handshake, Input};
 use crate::wire::body::{is_plain, open, unverified};
 use crate::wire::codes::kind;
-use crate::wire::{DIGEST_LEN, Decoder, Header, Limits, Message, Method};
+use crate::wire::{DIGEST_LEN, Decoder, Header, LENGTH_LEN, Limits, Message, Method};
 
 /// Largest frame taken before the handshake: a stranger gets no more memory than this.
 const OPENING_FRAME: usize = 64 << 10;
 /// Frames handed on at once: enough to make the lock cheap, few enough to keep others waiting for a
 /// fraction of a millisecond only.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 /// Bytes of bodies handed on at once, not counting the last. What was read is less than this, but
 /// frames of a few bytes may unpack to the largest size each, and take their time to do so.
 const BATCH_BYTES: usize = 1 << 20;
@@ -113,6 +113,7 @@ fn cut(
     let most = if methods.is_some() { BATCH } else { 1 };
     read_claims(runtime, decoder, most, batch);
     let methods = methods.unwrap_or_default();
+    let mut run = Run::default();
     for at in 0..most {
         if batch.bytes >= BATCH_BYTES {
             break;
@@ -123,11 +124,12 @@ fn cut(
         if batch.known.get(at).copied().unwrap_or(false) {
             batch.duplicates += 1;
             decoder.skip(len);
+            run.skip(len);
             continue;
         }
         let header = batch.headers.get(at).copied().flatten();
         let limit = runtime.config.max_frame;
-        match verify(decoder.take(len), header, methods, limit, &mut batch.bytes) {
+        match verify(run.take(decoder, len), header, methods, limit, &mut batch.bytes) {
             Ok(message) => {
                 let changes_methods =
                     message.header().kind == kind::RENEGOTIATE || Handshake::is_one(&message);
@@ -141,6 +143,38 @@ fn cut(
         }
     }
     Ok(())
+}
+
+/// A copy of frames that stand one behind the other, from which each takes its share.
+#[derive(Default)]
+struct Run {
+    bytes: Bytes,
+    at: usize,
+}
+
+/// Bytes of such a copy, and so the most that a message keeps alive besides itself.
+const RUN: usize = 16 << 10;
+
+impl Run {
+    /// The next frame, of `len` bytes, is not wanted.
+    fn skip(&mut self, len: usize) {
+        self.at = (self.at + LENGTH_LEN + len).min(self.bytes.len());
+    }
+
+    /// Takes the next frame, of `len` bytes, out of the decoder.
+    fn take(&mut self, decoder: &mut Decoder, len: usize) -> Bytes {
+        if len > RUN / 8 {
+            *self = Self::default();
+            return decoder.take(len);
+        }
+        if self.at >= self.bytes.len() {
+            *self = Self { bytes: decoder.copy_run(RUN), at: 0 };
+        }
+        decoder.skip(len);
+        let start = self.at + LENGTH_LEN;
+        self.at = start + len;
+        self.bytes.slice(start..self.at)
+    }
 }
 
 /// Asks which of the next frames are broadcasts that are known, before anything is hashed.

@@ -173,6 +173,21 @@ impl Decoder {
         shared.freeze()
     }
 
+    /// A copy of the next whole frames together, length fields included: as many as fit into `limit`
+    /// bytes. Nothing is consumed. Many small messages share one allocation that way, and each keeps
+    /// no more than `limit` bytes alive.
+    pub(crate) fn copy_run(&self, limit: usize) -> Bytes {
+        let mut run = 0;
+        for frame in self.whole_frames() {
+            let next = run + LENGTH_LEN + frame.len();
+            if next > limit {
+                break;
+            }
+            run = next;
+        }
+        self.buffer.get(self.at..self.at + run).map(Bytes::copy_from_slice).unwrap_or_default()
+    }
+
     /// The next whole frame's content; `None` when more bytes are needed.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         match self.peek()? {
