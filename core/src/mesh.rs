@@ -281,7 +281,8 @@ impl Mesh {
     ///
     /// The payload is a tuple (`&("hello", 5)`), or a slice or vector of [`Value`]s. The same payload
     /// can be broadcast about once a second for long, and a few times more in a burst; then this
-    /// waits, because everyone would take the next for a copy of one before.
+    /// waits, because everyone would take the next for a copy of one before. (That is noticed among a
+    /// node's last 8,192 broadcasts.)
     pub async fn broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         self.broadcast_code(code::BROADCAST, payload).await
     }
