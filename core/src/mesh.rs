@@ -413,6 +413,25 @@ impl Mesh {
         }
     }
 
+    /// Waits for a message as [`Mesh::recv`] does, and puts it and those that wait behind it, `most` at
+    /// most, at the end of `messages`. Returns how many. For programs that read a lot, this costs less
+    /// for each than taking them one by one.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn recv_many(&self, messages: &mut Vec<Message>, most: usize) -> Result<usize, Error> {
+        if most == 0 {
+            return Ok(0);
+        }
+        messages.push(self.recv().await?);
+        let is_message = |item: &Item| matches!(item, Item::Message(_));
+        let more = self.runtime.0.inbox.try_take(most - 1, is_message, |item| {
+            if let Item::Message(received) = item {
+                messages.push(self.message(received));
+            }
+        });
+        Ok(1 + more)
+    }
+
     /// The next event of any kind, messages included; `None` when the node is closed and all is
     /// read. There is one queue: what is read here is not read by [`Mesh::recv`].
     pub async fn next_event(&self) -> Option<Event> {

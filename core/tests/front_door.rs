@@ -46,6 +46,27 @@ async fn the_same_payload_is_heard_as_often_as_it_was_accepted() {
 }
 
 #[tokio::test]
+async fn many_are_received_at_once_and_in_order() {
+    let (a, b) = pair().await;
+    for number in 0..1000 {
+        b.broadcast(&(number,)).await.unwrap();
+    }
+    let mut messages = Vec::new();
+    while messages.len() < 1000 {
+        let before = messages.len();
+        let count = timeout(PATIENCE, a.recv_many(&mut messages, 64)).await.unwrap().unwrap();
+        assert!((1..=64).contains(&count));
+        assert_eq!(messages.len(), before + count);
+    }
+    for (number, message) in messages.iter().enumerate() {
+        assert_eq!(message.payload(), [(number as u64).into()]);
+    }
+    assert_eq!(a.recv_many(&mut messages, 0).await.unwrap(), 0);
+    a.close().await;
+    assert!(matches!(a.recv_many(&mut messages, 64).await, Err(Error::Closed)));
+}
+
+#[tokio::test]
 async fn closing_twice_and_using_after_close_are_defined() {
     let (a, b) = pair().await;
     b.broadcast(&("last words",)).await.unwrap();

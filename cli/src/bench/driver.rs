@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peernet::{Config, Encryption, Event, Mesh, Message};
+use peernet::{Config, Encryption, Event, Mesh};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -16,6 +16,8 @@ use crate::failure::Failure;
 
 /// How long nodes get to find each other.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Messages read at once.
+const AT_ONCE: usize = 256;
 
 pub(super) fn run(role: &Role) -> Result<(), Failure> {
     let encryption = match &role.encryption {
@@ -102,12 +104,12 @@ async fn flow(role: &Role, encryption: Encryption) -> Result<(), Failure> {
         return Ok(());
     }
     let mut recorder = Recorder::new(role.count);
+    let mut messages = Vec::with_capacity(AT_ONCE);
     loop {
         tokio::select! {
             biased;
-            message = mesh.recv() => match message {
-                Ok(message) => record(&mut recorder, &mesh, &message),
-                Err(error) => eprintln!("note: {error}"),
+            received = mesh.recv_many(&mut messages, AT_ONCE) => if let Err(error) = received {
+                eprintln!("note: {error}");
             },
             line = lines.recv() => match line {
                 Some(Control::Stop) => recorder.report(mesh.stats().bytes_in),
@@ -115,16 +117,11 @@ async fn flow(role: &Role, encryption: Encryption) -> Result<(), Failure> {
                 Some(_) => {}
             },
         }
-        // What waits is taken without asking for a control line each time.
-        while let Ok(Some(message)) = mesh.try_recv() {
-            record(&mut recorder, &mesh, &message);
+        for message in messages.drain(..) {
+            if message.bytes().is_some_and(|bytes| recorder.record(bytes)) {
+                recorder.report(mesh.stats().bytes_in);
+            }
         }
-    }
-}
-
-fn record(recorder: &mut Recorder, mesh: &Mesh, message: &Message) {
-    if message.bytes().is_some_and(|bytes| recorder.record(bytes)) {
-        recorder.report(mesh.stats().bytes_in);
     }
 }
 

@@ -80,31 +80,15 @@ impl Inbox {
         self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in items in order. Those that do not fit, and may not wait any more, are counted.
+    /// Opens it for items.
+    pub(crate) fn intake(&self) -> Intake<'_> {
+        Intake { inbox: self, state: self.arriving() }
+    }
+
+    /// Takes in items in order.
     pub(crate) fn push(&self, items: impl Iterator<Item = Item>) {
-        let mut state = self.arriving();
-        let state = &mut *state;
-        for item in items {
-            let full = state.items.len() >= self.messages || state.bytes >= self.bytes;
-            if full {
-                self.full.store(true, Ordering::Release);
-                if state.overrun {
-                    state.lagged += 1;
-                    self.lagged.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-            }
-            if state.lagged > 0 {
-                let missed = std::mem::take(&mut state.lagged);
-                state.items.push_back(Item::Lagged(missed));
-            }
-            state.bytes += item.weight();
-            state.items.push_back(item);
-        }
-        if state.items.len() >= PLENTY {
-            self.plenty.store(true, Ordering::Release);
-        }
-        self.news.notify_one();
+        let mut intake = self.intake();
+        items.for_each(|item| intake.push(item));
     }
 
     /// Whether so much waits that the program should get its turn first.
@@ -136,14 +120,36 @@ impl Inbox {
 
     /// The next item, if there is one.
     pub(crate) fn try_next(&self) -> Option<Item> {
+        self.leaving().pop_front()
+    }
+
+    /// Hands up to `most` items to `take`, in order, as long as it wants them. Returns how many.
+    pub(crate) fn try_take(
+        &self,
+        most: usize,
+        wanted: impl Fn(&Item) -> bool,
+        mut take: impl FnMut(Item),
+    ) -> usize {
+        let mut leaving = self.leaving();
+        let mut taken = 0;
+        while taken < most && leaving.front().is_some_and(&wanted) {
+            leaving.pop_front().map(&mut take);
+            taken += 1;
+        }
+        taken
+    }
+
+    /// The half that the reader empties; filled from the other if it is empty.
+    fn leaving(&self) -> MutexGuard<'_, VecDeque<Item>> {
         let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(item) = leaving.pop_front() {
-            return Some(item);
+        if !leaving.is_empty() {
+            return leaving;
         }
         let mut state = self.arriving();
         if state.items.is_empty() {
             let missed = std::mem::take(&mut state.lagged);
-            return (missed > 0).then_some(Item::Lagged(missed));
+            leaving.extend((missed > 0).then_some(Item::Lagged(missed)));
+            return leaving;
         }
         std::mem::swap(&mut *leaving, &mut state.items);
         state.bytes = 0;
@@ -153,7 +159,7 @@ impl Inbox {
             self.room.notify_waiters();
         }
         drop(state);
-        leaving.pop_front()
+        leaving
     }
 
     /// The next item; `None` when the node is closed and all is read. Dropping the future loses
@@ -183,6 +189,42 @@ impl Inbox {
     /// Items dropped since the beginning.
     pub(crate) fn lagged(&self) -> u64 {
         self.lagged.load(Ordering::Relaxed)
+    }
+}
+
+/// An inbox that takes items in. Tells the program when it is dropped.
+pub(crate) struct Intake<'a> {
+    inbox: &'a Inbox,
+    state: MutexGuard<'a, Arriving>,
+}
+
+impl Intake<'_> {
+    /// Takes in an item. One that does not fit, and may not wait any more, is counted.
+    pub(crate) fn push(&mut self, item: Item) {
+        let (inbox, state) = (self.inbox, &mut *self.state);
+        if state.items.len() >= inbox.messages || state.bytes >= inbox.bytes {
+            inbox.full.store(true, Ordering::Release);
+            if state.overrun {
+                state.lagged += 1;
+                inbox.lagged.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        if state.lagged > 0 {
+            let missed = std::mem::take(&mut state.lagged);
+            state.items.push_back(Item::Lagged(missed));
+        }
+        state.bytes += item.weight();
+        state.items.push_back(item);
+    }
+}
+
+impl Drop for Intake<'_> {
+    fn drop(&mut self) {
+        if self.state.items.len() >= PLENTY {
+            self.inbox.plenty.store(true, Ordering::Release);
+        }
+        self.inbox.news.notify_one();
     }
 }
 

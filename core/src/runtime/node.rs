@@ -49,7 +49,7 @@ struct Core {
     out: Outbox,
     links: BTreeMap<LinkId, LinkEntry>,
     answers: HashMap<Token, Answer>,
-    /// Reused for the items of one batch.
+    /// What hooks should see.
     items: Vec<Item>,
     /// When the driver will look at the timers again.
     armed: Option<Duration>,
@@ -164,16 +164,12 @@ impl Runtime {
             core.armed = core.node.next_timer();
             self.rearm.notify_one();
         }
-        if core.items.is_empty() {
-            return;
-        }
-        if self.hooked.load(Ordering::Acquire) == 0 {
-            return self.inbox.push(core.items.drain(..).filter(is_ordinary));
-        }
         let items = std::mem::take(&mut core.items);
         // A hook may use the node.
         drop(guard);
-        self.hand_up(items);
+        if !items.is_empty() {
+            self.hand_up(items);
+        }
     }
 
     fn feed_one(self: &Arc<Self>, input: Input) {
@@ -182,6 +178,15 @@ impl Runtime {
 
     fn carry_out(self: &Arc<Self>, core: &mut Core) {
         let Core { out, links, answers, items, .. } = core;
+        let hooked = self.hooked.load(Ordering::Acquire) > 0;
+        let mut intake = None;
+        let mut give = |item: Item| {
+            if hooked {
+                items.push(item);
+            } else if is_ordinary(&item) {
+                intake.get_or_insert_with(|| self.inbox.intake()).push(item);
+            }
+        };
         for output in out.outputs.drain(..) {
             match output {
                 Output::Send { links: targets, class, body } => {
@@ -192,15 +197,15 @@ impl Runtime {
                         }
                     }
                 }
-                Output::Event(Event::Received(received)) => items.push(Item::Message(received)),
+                Output::Event(Event::Received(received)) => give(Item::Message(received)),
                 Output::Event(Event::Connected { peer, address, .. }) => {
-                    items.push(Item::Connected { peer, address });
+                    give(Item::Connected { peer, address });
                 }
                 Output::Event(Event::Disconnected { peer, reason }) => {
-                    items.push(Item::Disconnected { peer, reason });
+                    give(Item::Disconnected { peer, reason });
                 }
                 Output::Event(Event::Redial { address, problem, pause }) => {
-                    items.push(Item::Redial { address, problem, pause });
+                    give(Item::Redial { address, problem, pause });
                 }
                 Output::Event(Event::Done { token, result }) => {
                     if let Some(answer) = answers.remove(&token) {
@@ -317,7 +322,10 @@ impl Runtime {
 
     /// Whether a sender that has not had to wait should let others run.
     pub(crate) fn is_due_to_yield(&self) -> bool {
-        self.sends.fetch_add(1, Ordering::Relaxed) % YIELD_EVERY == YIELD_EVERY - 1
+        // Senders on two threads may count as one, which does no harm.
+        let sends = self.sends.load(Ordering::Relaxed) + 1;
+        self.sends.store(sends, Ordering::Relaxed);
+        sends.is_multiple_of(YIELD_EVERY)
     }
 
     /// Sends an own broadcast; returns to how many links. Gives it back if everyone would take it
