@@ -7,7 +7,7 @@ use bytes::Bytes;
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
     CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox,
-    Output, Received, Target, Token,
+    Output, Received, Remote, Target, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Decoder, Form, Limits, Message, Method, open};
@@ -35,6 +35,7 @@ impl Machine {
             id: NodeId::parse(text(node, "id")?).map_err(refused)?,
             protocol: ProtocolId::parse(text(node, "protocol")?).map_err(refused)?,
             address,
+            trust: Trust::Claimed,
         };
         let config = config(node.get("config").ok_or(Answer::Unsupported)?)?;
         let seed = integer(node, "seed")?;
@@ -72,10 +73,14 @@ impl Machine {
     fn take(&mut self, what: &str, with: &Json, done: &mut Vec<Json>) -> Result<(), Answer> {
         let input = match what {
             "tick" => Input::Tick,
-            "accepted" => Input::LinkUp { link: link(with)?, origin: Origin::Accepted },
-            "dialled" => {
-                Input::LinkUp { link: link(with)?, origin: Origin::Dialled(DialId(integer(with, "dial")?)) }
+            "accepted" => {
+                Input::LinkUp { link: link(with)?, origin: Origin::Accepted, remote: Remote::default() }
             }
+            "dialled" => Input::LinkUp {
+                link: link(with)?,
+                origin: Origin::Dialled(DialId(integer(with, "dial")?)),
+                remote: Remote::default(),
+            },
             "dial_failed" => {
                 Input::DialFailed { dial: DialId(integer(with, "dial")?), problem: "refused".to_owned() }
             }

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use divan::{Bencher, black_box};
 use peernet::Config;
 use peernet::identity::{NodeId, ProtocolId};
-use peernet::protocol::{Address, Handshake, Identity, Input, LinkId, Node, Now, Origin, Outbox, Seen};
+use peernet::protocol::{
+    Address, Handshake, Identity, Input, LinkId, Node, Now, Origin, Outbox, Remote, Seen, Trust,
+};
 use peernet::wire::body::{digest, open, unverified};
 use peernet::wire::{Form, Limits, Message};
 
@@ -33,12 +35,21 @@ fn protocol() -> ProtocolId {
 
 /// A node with `neighbours` neighbours.
 fn node(neighbours: u16) -> (Node, Outbox) {
-    let identity = Identity { id: id(0), protocol: protocol(), address: Address::new("127.0.0.1", 1) };
+    let identity = Identity {
+        id: id(0),
+        protocol: protocol(),
+        address: Address::new("127.0.0.1", 1),
+        trust: Trust::Claimed,
+    };
     let mut node = Node::new(identity, Config { compression: Vec::new(), ..Config::default() }, 1);
     let mut out = Outbox::new();
     for n in 1..=neighbours {
         let link = LinkId(n.into());
-        node.handle(NOW, Input::LinkUp { link, origin: Origin::Accepted }, &mut out);
+        node.handle(
+            NOW,
+            Input::LinkUp { link, origin: Origin::Accepted, remote: Remote::default() },
+            &mut out,
+        );
         let address = Address::new("127.0.0.1", n + 1);
         let payload = Handshake::payload(&id(n), &protocol(), &address, &[]);
         let message = Message::pack(2, id(n).as_str(), Form::Str, NOW.wall, 5, &payload).unwrap();

@@ -15,9 +15,9 @@ use tokio::time::sleep;
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::identity::{MessageId, NodeId, ProtocolId, random_salt};
-use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Now, Received, Target};
+use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Now, Received, Target, Trust};
 use crate::runtime::{Item, Runtime, Started};
-use crate::transport::tcp;
+use crate::transport::{Transport, tcp};
 use crate::wire::codes::{code, kind};
 use crate::wire::{Form, Limits, Payload, Value};
 
@@ -157,9 +157,9 @@ impl Builder {
         let protocol = ProtocolId::derive(&self.subnet, self.encryption.protocol_name());
         let salt = random_salt(&mut rand::rng());
         let id = NodeId::derive(&outward.host, outward.port, &protocol, &salt);
-        let identity = Identity { id, protocol, address: outward };
+        let identity = Identity { id, protocol, address: outward, trust: Trust::Claimed };
         let node = Node::new(identity.clone(), self.config, rand::random());
-        let runtime = Runtime::start(Started { node, listener: Some(listener) });
+        let runtime = Runtime::start(Started { node, transport: Transport::Tcp, listener: Some(listener) });
         for target in targets {
             runtime.command_unanswered(|token| Command::Connect { token, target, persist: true });
         }

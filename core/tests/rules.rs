@@ -8,7 +8,7 @@ use std::time::Duration;
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
     Address, Class, Command, DialId, Dialect, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox,
-    Output, Token,
+    Output, Remote, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Form, Limits, Message, Method, Payload, Value};
@@ -18,7 +18,8 @@ const TIME: i64 = 1_479_600_000;
 
 fn node() -> Node {
     let protocol = ProtocolId::derive("mesh", "Plaintext");
-    let identity = Identity { id: id("me"), protocol, address: Address::new("127.0.0.1", 4444) };
+    let identity =
+        Identity { id: id("me"), protocol, address: Address::new("127.0.0.1", 4444), trust: Trust::Claimed };
     Node::new(identity, Config::default(), 1)
 }
 
@@ -53,7 +54,7 @@ fn handshake(kind: u64, peer: &str, address: Value) -> Message {
 
 fn accept(node: &mut Node, link: u64) -> LinkId {
     let link = LinkId(link);
-    tell(node, Input::LinkUp { link, origin: Origin::Accepted });
+    tell(node, Input::LinkUp { link, origin: Origin::Accepted, remote: Remote::default() });
     link
 }
 
@@ -171,7 +172,7 @@ fn one_answer_after_another_dials_once() {
     assert!(dialled(&answer(&mut node, "g", 6003, Form::Str)).is_empty());
 
     let link = LinkId(2);
-    tell(&mut node, Input::LinkUp { link, origin: Origin::Accepted });
+    tell(&mut node, Input::LinkUp { link, origin: Origin::Accepted, remote: Remote::default() });
     let message = handshake(kind::WHISPER, "far", address(6000));
     let out = tell(&mut node, Input::Message { link, message });
     let done =
@@ -193,7 +194,11 @@ fn a_py2p_must_show_that_it_reads_the_link_that_is_left() {
         };
         let mut outs = Vec::new();
         for (link, at) in [(LinkId(1), 1), (LinkId(2), start)] {
-            tell_at(&mut node, at, Input::LinkUp { link, origin: Origin::Accepted });
+            tell_at(
+                &mut node,
+                at,
+                Input::LinkUp { link, origin: Origin::Accepted, remote: Remote::default() },
+            );
             outs.push(tell_at(&mut node, at, Input::Message { link, message: py2p() }));
         }
         let (kept, asked) = (node.link_to(&id("me2")).unwrap(), outs.pop().unwrap());
@@ -372,7 +377,7 @@ fn the_stranger_that_waited_longest_makes_room() {
         accept(&mut node, n);
     }
     let origin = Origin::Accepted;
-    let out = tell(&mut node, Input::LinkUp { link: LinkId(65), origin });
+    let out = tell(&mut node, Input::LinkUp { link: LinkId(65), origin, remote: Remote::default() });
     assert_eq!(closed(&out), [(LinkId(1), CloseReason::HandshakeTimeout)]);
 }
 
@@ -759,7 +764,7 @@ fn of_two_links_to_one_0_7_node_the_right_one_stays() {
                     ))),
                     false => Origin::Accepted,
                 };
-                tell(&mut node, Input::LinkUp { link, origin });
+                tell(&mut node, Input::LinkUp { link, origin, remote: Remote::default() });
                 let js2p = says(peer.into(), mesh(Form::Str), address(5000), none());
                 let out = tell(&mut node, Input::Message { link, message: js2p });
                 if link == LinkId(1) {
@@ -808,7 +813,10 @@ fn a_demanded_id_is_demanded() {
     for (n, (there, reason)) in [("a", None), ("b", Some("wrong_peer"))].into_iter().enumerate() {
         let out = connect(&mut node, 1, &format!("a@127.0.0.2:{}", 5000 + n), false);
         let link = LinkId(n as u64);
-        tell(&mut node, Input::LinkUp { link, origin: Origin::Dialled(the_dial(&out)) });
+        tell(
+            &mut node,
+            Input::LinkUp { link, origin: Origin::Dialled(the_dial(&out)), remote: Remote::default() },
+        );
         let out =
             tell(&mut node, Input::Message { link, message: handshake(kind::WHISPER, there, address(5000)) });
         assert_eq!(closed(&out).first().map(|(_, why)| why.code()), reason);
@@ -839,7 +847,11 @@ fn what_stood_once_is_kept_up() {
     assert_eq!(dialled(&again), [Address::new("127.0.0.2", 5000)]);
 
     let up = |node: &mut Node, link, out: &Outbox| {
-        tell_at(node, 2, Input::LinkUp { link, origin: Origin::Dialled(the_dial(out)) });
+        tell_at(
+            node,
+            2,
+            Input::LinkUp { link, origin: Origin::Dialled(the_dial(out)), remote: Remote::default() },
+        );
         tell_at(node, 2, Input::Message { link, message: handshake(kind::WHISPER, "a", address(5000)) });
         assert_eq!(node.link_to(&id("a")), Some(link));
     };
@@ -866,7 +878,7 @@ fn what_stands_again_is_not_dialled_again() {
     // The same node under its own address and under another name of it.
     let dials = ["127.0.0.2:5000", "localhost:5000"].map(|to| the_dial(&connect(&mut node, 1, to, true)));
     for (link, dial) in [(LinkId(1), dials[0]), (LinkId(2), dials[1])] {
-        tell(&mut node, Input::LinkUp { link, origin: Origin::Dialled(dial) });
+        tell(&mut node, Input::LinkUp { link, origin: Origin::Dialled(dial), remote: Remote::default() });
         tell(&mut node, Input::Message { link, message: handshake(kind::WHISPER, "a", address(5000)) });
     }
     for link in [LinkId(1), LinkId(2)] {
@@ -876,7 +888,11 @@ fn what_stands_again_is_not_dialled_again() {
     assert!(node.next_timer().is_some());
 
     // It comes back by itself, so neither is dialled.
-    tell_at(&mut node, 2, Input::LinkUp { link: LinkId(3), origin: Origin::Accepted });
+    tell_at(
+        &mut node,
+        2,
+        Input::LinkUp { link: LinkId(3), origin: Origin::Accepted, remote: Remote::default() },
+    );
     let message = handshake(kind::WHISPER, "a", address(5000));
     tell_at(&mut node, 2, Input::Message { link: LinkId(3), message });
     assert_eq!(node.link_to(&id("a")), Some(LinkId(3)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
-    Address, Command, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output, Token,
+    Address, Command, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output, Remote, Token, Trust,
 };
 use peernet::wire::codes::{Place, TABLE, code, kind};
 use peernet::wire::{Decoder, Form, LENGTH_LEN, MAX_FRAME, Message, Method, base58, frame};
@@ -74,7 +74,11 @@ fn example_node(methods: &[Method]) -> Node {
     let protocol = ProtocolId::derive("mesh", "Plaintext");
     let id = NodeId::derive("127.0.0.1", 4444, &protocol, "b622cc75-0000-4000-8000-c38e05f6a632");
     let config = Config { compression: methods.to_vec(), ..Config::default() };
-    Node::new(Identity { id, protocol, address: Address::new("127.0.0.1", 4444) }, config, 1)
+    Node::new(
+        Identity { id, protocol, address: Address::new("127.0.0.1", 4444), trust: Trust::Claimed },
+        config,
+        1,
+    )
 }
 
 fn now() -> Now {
@@ -122,7 +126,7 @@ fn the_handshake_is_what_a_node_says_first() {
     let Some(Output::Dial { dial, .. }) = out.outputs.first() else { panic!("{out:?}") };
     let origin = Origin::Dialled(*dial);
     out.clear();
-    node.handle(now(), Input::LinkUp { link: LinkId(1), origin }, &mut out);
+    node.handle(now(), Input::LinkUp { link: LinkId(1), origin, remote: Remote::default() }, &mut out);
     let frames = sent(&out);
     assert_eq!(frames.len(), 1);
     assert_example("03-conversation.md", "handshake", &frames[0]);
@@ -141,7 +145,11 @@ fn the_broadcast_is_what_a_node_sends() {
     let mut out = Outbox::new();
     for n in [1, 2] {
         let link = LinkId(n);
-        node.handle(now(), Input::LinkUp { link, origin: Origin::Accepted }, &mut out);
+        node.handle(
+            now(),
+            Input::LinkUp { link, origin: Origin::Accepted, remote: Remote::default() },
+            &mut out,
+        );
         node.handle(now(), Input::Message { link, message: handshake_of(n, &node) }, &mut out);
     }
     assert_eq!(node.neighbour_count(), 2);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
     Address, Class, Command, DialId, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output,
-    Target, Token,
+    Remote, Target, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Form, Limits, Message, Method, body, open};
@@ -102,7 +102,8 @@ impl Run {
         let protocol = protocol();
         let ids: Vec<NodeId> =
             (0..NODES).map(|at| NodeId::derive("host", 1, &protocol, &at.to_string())).collect();
-        let identity = Identity { id: ids[0].clone(), protocol, address: address_of(0) };
+        let identity =
+            Identity { id: ids[0].clone(), protocol, address: address_of(0), trust: Trust::Claimed };
         let config = Config {
             max_peers: 3,
             max_opening: 2,
@@ -200,7 +201,7 @@ impl Run {
         if matches!(origin, Origin::Dialled(_)) {
             self.dialled.insert(link);
         }
-        self.feed(Input::LinkUp { link, origin });
+        self.feed(Input::LinkUp { link, origin, remote: Remote::default() });
     }
 
     fn answer_dial(&mut self, script: &mut Script<'_>) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha384};
 
-use super::{IdError, ProtocolId, check_base58};
+use super::{IdError, ProtocolId, PublicKey, check_base58};
 use crate::wire::base58;
 
 /// Longest node id accepted, in characters. A derived one has at most 66; the rest is room for ids
@@ -72,6 +72,17 @@ impl NodeId {
         hash.update(format!("('{host}', {port})"));
         hash.update(protocol.as_str());
         hash.update(salt);
+        Self::from_digest(&hash.finalize().into())
+    }
+
+    /// The id of the node that has this key, in a `tls` subnet: the SHA-384 of a prefix, the key and the
+    /// protocol id.
+    #[must_use]
+    pub fn of_key(key: &PublicKey, protocol: &ProtocolId) -> Self {
+        let mut hash = Sha384::new();
+        hash.update("peernet node id");
+        hash.update(key.as_bytes());
+        hash.update(protocol.as_str());
         Self::from_digest(&hash.finalize().into())
     }
 

@@ -10,7 +10,7 @@ use super::dialler::Purpose;
 use super::handshake::{Dialect, Handshake, common, read_methods, write_methods};
 use super::link::Sent;
 use super::lookup::id_value;
-use super::node::{Node, Timer};
+use super::node::{Node, Timer, Trust};
 use super::outbox::{Class, CloseReason, Event, LinkId, Now, Outbox, Output};
 use crate::identity::NodeId;
 use crate::wire::codes::{code, kind};
@@ -69,7 +69,12 @@ impl Node {
         if handshake.id == self.identity.id {
             return Err(CloseReason::Itself);
         }
-        let dial = self.links.get(&from).and_then(|link| self.dialler.get(link.dial?));
+        let link = self.links.get(&from);
+        let proven = link.and_then(|link| link.proven.as_ref());
+        if self.identity.trust != Trust::Claimed && proven != Some(&handshake.id) {
+            return Err(CloseReason::WrongKey);
+        }
+        let dial = link.and_then(|link| self.dialler.get(link.dial?));
         let expected = dial.and_then(|dial| dial.target.id.as_ref());
         if expected.is_some_and(|expected| *expected != handshake.id) {
             return Err(CloseReason::WrongPeer(handshake.id.clone()));

@@ -32,6 +32,8 @@ pub(super) struct Sent {
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) dial: Option<DialId>,
+    /// The id that the other side has proven.
+    pub(super) proven: Option<NodeId>,
     /// When it came up.
     pub(super) since: Duration,
     /// When something last arrived.
@@ -51,13 +53,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(id: LinkId, origin: Origin, now: Duration) -> Self {
+    pub(super) fn new(id: LinkId, origin: Origin, proven: Option<NodeId>, now: Duration) -> Self {
         Self {
             id,
             dial: match origin {
                 Origin::Accepted => None,
                 Origin::Dialled(dial) => Some(dial),
             },
+            proven,
             since: now,
             heard: now,
             probed: false,

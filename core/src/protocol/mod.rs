@@ -27,9 +27,9 @@ mod seen;
 
 pub use address::{Address, AddressError, Target};
 pub use handshake::{Dialect, Handshake};
-pub use node::{Counters, Identity, Neighbour, Node};
+pub use node::{Counters, Identity, Neighbour, Node, Trust};
 pub use outbox::{
     Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
-    Output, Received, Token,
+    Output, Received, Remote, Token,
 };
 pub use seen::{Seen, Verdict};

@@ -15,11 +15,11 @@ use super::lookup::Lookups;
 use super::mesh::Authors;
 use super::outbox::{
     Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
-    Output, Received, Token,
+    Output, Received, Remote, Token,
 };
 use super::seen::{OwnIds, Seen};
 use crate::config::Config;
-use crate::identity::{NodeId, ProtocolId};
+use crate::identity::{KeyPair, NodeId, ProtocolId};
 use crate::wire::codes::{code, kind};
 use crate::wire::{DIGEST_LEN, Form, Message, Value};
 
@@ -35,6 +35,22 @@ pub struct Identity {
     pub protocol: ProtocolId,
     /// Its outward address.
     pub address: Address,
+    /// How its subnet knows who is who.
+    pub trust: Trust,
+}
+
+/// How a subnet knows who is who.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// As in p2p.today 0.7: everyone may claim any id.
+    Claimed,
+    /// Ids are derived from keys, and every link proves one (`tls` subnets).
+    Proven {
+        /// The node's own.
+        keys: KeyPair,
+        /// Whether authors sign their broadcasts.
+        signed: bool,
+    },
 }
 
 /// A neighbour: a peer whose handshake is done.
@@ -230,7 +246,7 @@ impl Node {
             }
             Input::Command(command) => self.on_command(now, command, out),
             Input::Tick => self.on_tick(now, out),
-            Input::LinkUp { link, origin } => self.on_link_up(now, link, origin, out),
+            Input::LinkUp { link, origin, remote } => self.on_link_up(now, link, origin, &remote, out),
             Input::LinkDown { link, reason } => self.drop_link(now, link, reason, out),
             Input::DialFailed { dial, problem } => self.on_dial_failed(now, dial, &problem, out),
         }
@@ -394,7 +410,7 @@ impl Node {
         }
     }
 
-    fn on_link_up(&mut self, now: Now, id: LinkId, origin: Origin, out: &mut Outbox) {
+    fn on_link_up(&mut self, now: Now, id: LinkId, origin: Origin, remote: &Remote, out: &mut Outbox) {
         if self.closed {
             return out.close(id, CloseReason::Local);
         }
@@ -408,7 +424,8 @@ impl Node {
         } else {
             self.make_room(now, out);
         }
-        self.links.insert(id, Link::new(id, origin, now.mono));
+        let proven = remote.key.as_ref().map(|key| NodeId::of_key(key, &self.identity.protocol));
+        self.links.insert(id, Link::new(id, origin, proven, now.mono));
         self.set_timer(now.mono + self.config.handshake_timeout, Timer::Handshake(id));
         // Whoever dialled speaks first: a stranger learns nothing before it has said who it is, and a
         // second link can be refused before a 0.7 peer takes it for the only one.

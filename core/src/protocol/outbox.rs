@@ -1,13 +1,14 @@
 //! What goes into a state machine and what comes out of it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::address::{Address, Target};
 use super::handshake::Dialect;
-use crate::identity::{MessageId, NodeId};
+use crate::identity::{MessageId, NodeId, PublicKey};
 use crate::wire::{BodyError, FrameError, Message, MessageError, Method};
 
 /// The present, given to a machine with every input; it has no clock of its own.
@@ -40,6 +41,15 @@ pub enum Origin {
     Dialled(DialId),
 }
 
+/// What is known of the other side of a link before it has said anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remote {
+    /// The IP address of its end; unknown where there is no network.
+    pub ip: Option<IpAddr>,
+    /// Its public key, which the transport has made it prove. Always there in `tls` subnets.
+    pub key: Option<PublicKey>,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
@@ -49,6 +59,8 @@ pub enum Input {
         link: LinkId,
         /// How it came to be.
         origin: Origin,
+        /// What is known of the other side.
+        remote: Remote,
     },
     /// A dial got no connection.
     DialFailed {
@@ -275,6 +287,9 @@ pub enum CloseReason {
     /// It belongs to another subnet (or speaks another encryption).
     #[error("it belongs to another subnet")]
     WrongSubnet,
+    /// Its id is not that of the key it has proven to have.
+    #[error("its id is not that of its key")]
+    WrongKey,
     /// Someone else than the id asked for is at that address.
     #[error("someone else is at that address: {0}")]
     WrongPeer(NodeId),
@@ -324,6 +339,7 @@ impl CloseReason {
             Self::Remote => "remote",
             Self::Broken(_) => "broken",
             Self::WrongSubnet => "wrong_subnet",
+            Self::WrongKey => "wrong_key",
             Self::WrongPeer(_) => "wrong_peer",
             Self::Itself => "itself",
             Self::Duplicate => "duplicate",

@@ -21,7 +21,7 @@ use crate::protocol::{
     Address, CloseReason, Command, CommandError, DialId, Event, Input, LinkId, Node, Now, Origin, Outbox,
     Output, Received, Token,
 };
-use crate::transport::tcp;
+use crate::transport::{Connection, Transport};
 use crate::wire::{DIGEST_LEN, Message};
 
 /// After an accept failed (mostly: no file descriptors left), the next try.
@@ -62,6 +62,7 @@ pub(crate) struct Runtime {
     pub(crate) inbox: Inbox,
     pub(crate) traffic: Arc<TrafficCounters>,
     pressure: Arc<Pressure>,
+    transport: Transport,
     core: Mutex<Core>,
     hooks: Mutex<BTreeMap<u64, Hook>>,
     hooked: AtomicUsize,
@@ -80,6 +81,7 @@ pub(crate) struct Runtime {
 /// What a node is started with.
 pub(crate) struct Started {
     pub(crate) node: Node,
+    pub(crate) transport: Transport,
     pub(crate) listener: Option<TcpListener>,
 }
 
@@ -91,6 +93,7 @@ impl Runtime {
             inbox: Inbox::new(config.inbox_messages, config.inbox_bytes),
             traffic: Arc::default(),
             pressure: Arc::default(),
+            transport: started.transport,
             core: Mutex::new(Core {
                 node: started.node,
                 out: Outbox::new(),
@@ -385,12 +388,9 @@ impl Runtime {
     }
 
     /// A connection stands: starts its reader and writer and shakes hands.
-    fn link_up(self: &Arc<Self>, stream: TcpStream, origin: Origin) {
+    fn link_up(self: &Arc<Self>, connection: Connection, origin: Origin) {
         let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let (read, write) = match tcp::split(stream) {
-            Ok(halves) => halves,
-            Err(error) => return self.dial_failed(origin, error.to_string()),
-        };
+        let Connection { reader: read, writer: write, remote } = connection;
         let queue = Arc::new(LinkQueue::new(
             link,
             self.config.own_queue,
@@ -411,7 +411,7 @@ impl Runtime {
             guard.links.insert(link, LinkEntry { queue: queue.clone(), reader: reader.clone() });
             let now = self.now();
             let core = &mut *guard;
-            core.node.handle(now, Input::LinkUp { link, origin }, &mut core.out);
+            core.node.handle(now, Input::LinkUp { link, origin, remote }, &mut core.out);
             self.settle(guard);
             reader
         };
@@ -424,12 +424,6 @@ impl Runtime {
             runtime.writers.fetch_sub(1, Ordering::AcqRel);
             runtime.writer_ended.notify_waiters();
         });
-    }
-
-    fn dial_failed(self: &Arc<Self>, origin: Origin, problem: String) {
-        if let Origin::Dialled(dial) = origin {
-            self.feed_one(Input::DialFailed { dial, problem });
-        }
     }
 
     /// A link's reader ended.
@@ -522,8 +516,8 @@ async fn give_up_later(runtime: Arc<Runtime>, link: LinkId, reason: CloseReason)
 }
 
 async fn dial_out(runtime: Arc<Runtime>, dial: DialId, address: Address) {
-    match tcp::dial(&address, runtime.config.dial_timeout).await {
-        Ok(stream) => runtime.link_up(stream, Origin::Dialled(dial)),
+    match runtime.transport.dial(&address, runtime.config.dial_timeout).await {
+        Ok(connection) => runtime.link_up(connection, Origin::Dialled(dial)),
         Err(error) => runtime.feed_one(Input::DialFailed { dial, problem: error.to_string() }),
     }
 }
@@ -531,9 +525,19 @@ async fn dial_out(runtime: Arc<Runtime>, dial: DialId, address: Address) {
 async fn accept(runtime: Arc<Runtime>, listener: TcpListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => runtime.link_up(stream, Origin::Accepted),
+            Ok((stream, _)) => {
+                runtime.spawn(welcome(runtime.clone(), stream));
+            }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
+    }
+}
+
+/// Makes a link of a connection that was accepted, if the other side does its part in time.
+async fn welcome(runtime: Arc<Runtime>, stream: TcpStream) {
+    let patience = runtime.config.handshake_timeout;
+    if let Ok(Ok(connection)) = timeout(patience, runtime.transport.accept(stream)).await {
+        runtime.link_up(connection, Origin::Accepted);
     }
 }
 

@@ -11,7 +11,7 @@ use rand::RngExt;
 use super::network::{Host, Network};
 use super::queue::{Dial, Happening, Parcel};
 use super::{NodeIndex, Occurrence};
-use crate::protocol::{Class, CloseReason, DialId, Event, Input, LinkId, Origin, Outbox, Output};
+use crate::protocol::{Class, CloseReason, DialId, Event, Input, LinkId, Origin, Outbox, Output, Remote};
 use crate::wire::{Limits, Message};
 
 /// An end that only reads does so this long at most, as in `runtime`.
@@ -339,7 +339,7 @@ impl Network {
         self.note(4, end.number(), 0);
         self.wires.end_mut(end).state = State::Open;
         let node = self.wires.end(end).node;
-        self.feed(node, Input::LinkUp { link: end.link(), origin }, None);
+        self.feed(node, Input::LinkUp { link: end.link(), origin, remote: Remote::default() }, None);
     }
 
     // ---- arriving

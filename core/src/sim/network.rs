@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::identity::{MessageId, NodeId, ProtocolId};
 use crate::protocol::{
     Address, Command, CommandError, Counters, Identity, Input, Kind, Neighbour, Node, Now, Outbox, Target,
-    Token,
+    Token, Trust,
 };
 use crate::wire::codes::{code, kind};
 use crate::wire::{Form, Message, Payload};
@@ -127,7 +127,7 @@ impl Network {
         let address = Address::new(host, PORT);
         self.by_id.insert(id.clone(), index);
         self.by_address.insert(address.clone(), index);
-        let identity = Identity { id, protocol: self.protocol.clone(), address };
+        let identity = Identity { id, protocol: self.protocol.clone(), address, trust: Trust::Claimed };
         self.hosts.push(Host {
             identity,
             config,

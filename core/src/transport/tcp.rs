@@ -2,12 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
 
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
-use crate::protocol::Address;
+use super::Connection;
+use crate::protocol::{Address, Remote};
 
 /// Connections that wait to be accepted. More than that come back by themselves (SYN again).
 const BACKLOG: u32 = 1024;
@@ -36,18 +35,17 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Connects, or gives up after `patience`.
-pub(crate) async fn dial(address: &Address, patience: Duration) -> io::Result<TcpStream> {
-    let connect = TcpStream::connect((address.host.as_str(), address.port));
-    tokio::time::timeout(patience, connect).await.unwrap_or_else(|_| {
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")))
-    })
+/// Connects.
+pub(super) async fn dial(address: &Address) -> io::Result<TcpStream> {
+    TcpStream::connect((address.host.as_str(), address.port)).await
 }
 
-/// The two halves, set up for messages: written when given, not when a timer thinks so.
-pub(crate) fn split(stream: TcpStream) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
+/// Sets a stream up for messages: written when given, not when a timer thinks so.
+pub(super) fn open(stream: TcpStream) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
-    Ok(stream.into_split())
+    let remote = Remote { ip: Some(stream.peer_addr()?.ip()), key: None };
+    let (reader, writer) = stream.into_split();
+    Ok(Connection { reader: Box::new(reader), writer: Box::new(writer), remote })
 }
 
 /// The address of this machine on its network, for a node that listens on all of them. Nothing is

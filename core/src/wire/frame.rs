@@ -176,6 +176,7 @@ impl Decoder {
     /// A copy of the next whole frames together, length fields included: as many as fit into `limit`
     /// bytes. Nothing is consumed. Many small messages share one allocation that way, and each keeps
     /// no more than `limit` bytes alive.
+    #[cfg(feature = "net")]
     pub(crate) fn copy_run(&self, limit: usize) -> Bytes {
         let mut run = 0;
         for frame in self.whole_frames() {
