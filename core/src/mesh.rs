@@ -14,17 +14,17 @@ use tokio::time::sleep;
 
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
-use crate::identity::{MessageId, NodeId, ProtocolId, random_salt};
+use crate::identity::{KeyPair, MessageId, NodeId, ProtocolId, Secret, random_salt};
 use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Now, Received, Target, Trust};
 use crate::runtime::{Item, Runtime, Started};
-use crate::transport::{Transport, tcp};
+use crate::transport::{Transport, tcp, tls::Tls};
 use crate::wire::codes::{code, kind};
 use crate::wire::{Form, Limits, Payload, Value};
 
 /// How links are encrypted. Part of a subnet's protocol id, so nodes that differ never meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Encryption {
-    /// TLS 1.3 with verified identities: the default, and not yet available.
+    /// TLS 1.3, in which every node proves its id: the default.
     #[default]
     Tls,
     /// None: everyone on the way reads, and anyone may claim any id. What p2p.today 0.7 calls
@@ -80,6 +80,8 @@ pub struct Builder {
     listen: String,
     advertise: Option<String>,
     connect: Vec<String>,
+    identity: Option<KeyPair>,
+    secret: Option<Secret>,
     config: Config,
 }
 
@@ -116,6 +118,19 @@ impl Builder {
         self
     }
 
+    /// The keys that the node's id is derived from (new ones). Only in `tls` subnets.
+    pub fn identity(mut self, keys: KeyPair) -> Self {
+        self.identity = Some(keys);
+        self
+    }
+
+    /// The secret that all nodes of the subnet share: nobody joins without it, and nobody without it
+    /// is told anything (none: whoever knows the subnet's name may join). Only in `tls` subnets.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
     /// Bounds and time-outs ([`Config::default`]).
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -128,16 +143,10 @@ impl Builder {
     /// opened.
     pub async fn open(self) -> Result<Mesh, Error> {
         self.config.check()?;
-        if self.encryption != Encryption::Plaintext {
-            return Err(Error::Unsupported {
-                what: format!("the encryption `{}`", self.encryption.protocol_name()),
-                instead: "until it is, choose plaintext expressly: everyone on the way can read it, \
-                          and nobody's id is proven",
-            });
-        }
+        self.check_encryption()?;
         let listen: Address = self.listen.parse()?;
         let targets: Vec<Target> = self.connect.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
-        let advertised: Option<Address> = self.advertise.map(|text| text.parse()).transpose()?;
+        let advertised: Option<Address> = self.advertise.as_ref().map(|text| text.parse()).transpose()?;
         let failed = |source| Error::Listen { address: self.listen.clone(), source };
         let listener = tcp::listen(&listen).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
@@ -154,16 +163,50 @@ impl Builder {
             let problem = "it names this node's own address; name another node's";
             return Err(ConfigError { option: "connect", problem }.into());
         }
-        let protocol = ProtocolId::derive(&self.subnet, self.encryption.protocol_name());
-        let salt = random_salt(&mut rand::rng());
-        let id = NodeId::derive(&outward.host, outward.port, &protocol, &salt);
-        let identity = Identity { id, protocol, address: outward, trust: Trust::Claimed };
+        let (identity, transport) = self.who(outward)?;
         let node = Node::new(identity.clone(), self.config, rand::random());
-        let runtime = Runtime::start(Started { node, transport: Transport::Tcp, listener: Some(listener) });
+        let runtime = Runtime::start(Started { node, transport, listener: Some(listener) });
         for target in targets {
             runtime.command_unanswered(|token| Command::Connect { token, target, persist: true });
         }
         Ok(Mesh { identity, listening: local.into(), runtime: Guard(runtime) })
+    }
+
+    /// Refuses what this build does not offer, and what could not be kept where nothing is proven.
+    fn check_encryption(&self) -> Result<(), Error> {
+        let needs_tls = |option| {
+            let problem = "only encryption tls proves who is who; leave it out, or choose tls";
+            Err(ConfigError { option, problem }.into())
+        };
+        match self.encryption {
+            Encryption::Tls => Ok(()),
+            _ if self.identity.is_some() => needs_tls("identity"),
+            _ if self.secret.is_some() => needs_tls("secret"),
+            Encryption::Plaintext => Ok(()),
+            other => Err(Error::Unsupported {
+                what: format!("the encryption `{}`", other.protocol_name()),
+                instead: "there are tls and plaintext",
+            }),
+        }
+    }
+
+    /// Who the node is, and how it shows that to others.
+    fn who(&self, address: Address) -> Result<(Identity, Transport), Error> {
+        if self.encryption != Encryption::Tls {
+            let protocol = ProtocolId::derive(&self.subnet, self.encryption.protocol_name());
+            let salt = random_salt(&mut rand::rng());
+            let id = NodeId::derive(&address.host, address.port, &protocol, &salt);
+            return Ok((Identity { id, protocol, address, trust: Trust::Claimed }, Transport::Tcp));
+        }
+        let keys = self.identity.clone().unwrap_or_else(|| KeyPair::generate(&mut rand::rng()));
+        let protocol = ProtocolId::derive(&self.subnet, "tls/mesh");
+        let tls = Tls::new(&keys, protocol.clone(), self.secret.as_ref()).map_err(|_| ConfigError {
+            option: "encryption",
+            problem: "the TLS library of this build lacks TLS 1.3; choose another",
+        })?;
+        let id = NodeId::of_key(&keys.public(), &protocol);
+        let trust = Trust::Proven { keys, signed: true };
+        Ok((Identity { id, protocol, address, trust }, Transport::Tls(Box::new(tls))))
     }
 }
 
@@ -198,11 +241,11 @@ impl Drop for Guard {
 /// one author over one path arrive in order; nothing else is ordered.
 ///
 /// ```
-/// use peernet::{Encryption, Mesh};
+/// use peernet::Mesh;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-/// let a = Mesh::builder().encryption(Encryption::Plaintext).open().await?;
-/// let b = Mesh::builder().encryption(Encryption::Plaintext).open().await?;
+/// let a = Mesh::builder().open().await?;
+/// let b = Mesh::builder().open().await?;
 /// b.connect(&a.address().to_string()).await?;
 ///
 /// b.broadcast(&("hello", 5)).await?;
@@ -234,6 +277,8 @@ impl Mesh {
             listen: "127.0.0.1:0".to_owned(),
             advertise: None,
             connect: Vec::new(),
+            identity: None,
+            secret: None,
             config: Config::default(),
         }
     }
@@ -752,6 +797,8 @@ stats! {
     links_opened: |(node, _)| node.counters().links_opened;
     /// Links that ended before their handshake was done.
     handshakes_failed: |(node, _)| node.counters().handshakes_failed;
+    /// Connections that others made and that came to no link: no TLS, or not of this subnet.
+    strangers: |(_, runtime)| runtime.traffic.strangers.load(Ordering::Relaxed);
     /// Frames read.
     frames_in: |(_, runtime)| runtime.traffic.frames_in.load(Ordering::Relaxed);
     /// Bytes read.

@@ -1,29 +1,29 @@
-//! What a program sees of [`Mesh`].
+//! What a program sees of [`Mesh`], over each encryption.
 
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::time::Duration;
 
+use peernet::identity::{KeyPair, Secret};
 use peernet::{Encryption, Error, Mesh};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn open() -> Mesh {
-    Mesh::builder().encryption(Encryption::Plaintext).open().await.unwrap()
+async fn open(encryption: Encryption) -> Mesh {
+    Mesh::builder().encryption(encryption).open().await.unwrap()
 }
 
-async fn pair() -> (Mesh, Mesh) {
-    let (a, b) = (open().await, open().await);
+async fn pair(encryption: Encryption) -> (Mesh, Mesh) {
+    let (a, b) = (open(encryption).await, open(encryption).await);
     b.connect(&a.address().to_string()).await.unwrap();
     (a, b)
 }
 
 /// M-15
-#[tokio::test]
-async fn the_same_payload_is_heard_as_often_as_it_was_accepted() {
-    let (a, b) = pair().await;
+async fn the_same_payload_is_heard_as_often_as_it_was_accepted(encryption: Encryption) {
+    let (a, b) = pair(encryption).await;
     let mut accepted = 0;
     let refused = loop {
         match b.try_broadcast(&("tick",)) {
@@ -45,9 +45,8 @@ async fn the_same_payload_is_heard_as_often_as_it_was_accepted() {
     assert_eq!(timeout(PATIENCE, a.recv()).await.unwrap().unwrap().bytes(), Some(&b"end"[..]));
 }
 
-#[tokio::test]
-async fn many_are_received_at_once_and_in_order() {
-    let (a, b) = pair().await;
+async fn many_are_received_at_once_and_in_order(encryption: Encryption) {
+    let (a, b) = pair(encryption).await;
     for number in 0..1000 {
         b.broadcast(&(number,)).await.unwrap();
     }
@@ -66,9 +65,8 @@ async fn many_are_received_at_once_and_in_order() {
     assert!(matches!(a.recv_many(&mut messages, 64).await, Err(Error::Closed)));
 }
 
-#[tokio::test]
-async fn closing_twice_and_using_after_close_are_defined() {
-    let (a, b) = pair().await;
+async fn closing_twice_and_using_after_close_are_defined(encryption: Encryption) {
+    let (a, b) = pair(encryption).await;
     b.broadcast(&("last words",)).await.unwrap();
     b.close().await;
     b.close().await;
@@ -82,9 +80,8 @@ async fn closing_twice_and_using_after_close_are_defined() {
     assert!(b.peers().is_empty());
 }
 
-#[tokio::test]
-async fn hooks_see_their_codes_first_and_may_take() {
-    let (a, b) = pair().await;
+async fn hooks_see_their_codes_first_and_may_take(encryption: Encryption) {
+    let (a, b) = pair(encryption).await;
     let (taken, mut took) = tokio::sync::mpsc::unbounded_channel();
     a.on_code(0x40, move |message| taken.send(message.payload()).is_ok()).unwrap();
     assert!(matches!(a.on_code(0x05, |_| true), Err(Error::Code { code: 5 })));
@@ -99,15 +96,14 @@ async fn hooks_see_their_codes_first_and_may_take() {
 }
 
 /// L-30 to L-32: a program that does not read is told how much it missed, and goes on behind it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_program_that_does_not_read_is_told_what_it_missed() {
+async fn a_program_that_does_not_read_is_told_what_it_missed(encryption: Encryption) {
     let config = peernet::Config {
         inbox_messages: 100,
         inbox_patience: Duration::from_millis(20),
         ..peernet::Config::local()
     };
-    let a = Mesh::builder().encryption(Encryption::Plaintext).config(config).open().await.unwrap();
-    let b = open().await;
+    let a = Mesh::builder().encryption(encryption).config(config).open().await.unwrap();
+    let b = open(encryption).await;
     b.connect(&a.address().to_string()).await.unwrap();
     let sent = 5_000_u64;
     for n in 0..sent {
@@ -137,17 +133,13 @@ async fn a_program_that_does_not_read_is_told_what_it_missed() {
     assert_eq!(timeout(PATIENCE, a.recv()).await.unwrap().unwrap().bytes(), Some(&b"still open"[..]));
 }
 
-#[tokio::test]
-async fn wrong_use_fails_early_and_says_what_to_do() {
-    let error = Mesh::builder().open().await.unwrap_err();
-    assert_eq!(error.code(), "unsupported");
-    assert!(error.to_string().contains("plaintext"), "{error}");
-    let plain = || Mesh::builder().encryption(Encryption::Plaintext);
-    assert_eq!(plain().listen("nowhere").open().await.unwrap_err().code(), "address");
-    assert_eq!(plain().listen("192.0.2.1:4444").open().await.unwrap_err().code(), "listen");
+async fn wrong_use_fails_early_and_says_what_to_do(encryption: Encryption) {
+    let builder = || Mesh::builder().encryption(encryption);
+    assert_eq!(builder().listen("nowhere").open().await.unwrap_err().code(), "address");
+    assert_eq!(builder().listen("192.0.2.1:4444").open().await.unwrap_err().code(), "listen");
     let config = peernet::Config { max_peers: 0, ..peernet::Config::default() };
-    assert_eq!(plain().config(config).open().await.unwrap_err().code(), "config");
-    let mesh = open().await;
+    assert_eq!(builder().config(config).open().await.unwrap_err().code(), "config");
+    let mesh = open(encryption).await;
     assert_eq!(mesh.connect("127.0.0.1").await.unwrap_err().code(), "address");
     let nobody = "127.0.0.1:1";
     let error = mesh.connect(nobody).await.unwrap_err();
@@ -160,9 +152,8 @@ async fn wrong_use_fails_early_and_says_what_to_do() {
 }
 
 /// A loop that only sends leaves room for everything else, also with nobody to send to.
-#[tokio::test]
-async fn a_sending_loop_does_not_starve_its_thread() {
-    let mesh = open().await;
+async fn a_sending_loop_does_not_starve_its_thread(encryption: Encryption) {
+    let mesh = open(encryption).await;
     let sending = async {
         for n in 0_u64.. {
             mesh.broadcast(&(n,)).await.unwrap();
@@ -172,5 +163,43 @@ async fn a_sending_loop_does_not_starve_its_thread() {
         biased;
         () = sending => {}
         () = tokio::time::sleep(Duration::from_millis(10)) => {}
+    }
+}
+
+/// The tests above over each encryption.
+macro_rules! over_each_encryption {
+    ($($name:ident)*) => {
+        over_each_encryption!(plaintext, Plaintext => $($name)*);
+        over_each_encryption!(tls, Tls => $($name)*);
+    };
+    ($module:ident, $encryption:ident => $($name:ident)*) => {
+        mod $module {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Encryption::$encryption).await;
+            })*
+        }
+    };
+}
+
+over_each_encryption! {
+    the_same_payload_is_heard_as_often_as_it_was_accepted
+    many_are_received_at_once_and_in_order
+    closing_twice_and_using_after_close_are_defined
+    hooks_see_their_codes_first_and_may_take
+    a_program_that_does_not_read_is_told_what_it_missed
+    wrong_use_fails_early_and_says_what_to_do
+    a_sending_loop_does_not_starve_its_thread
+}
+
+#[tokio::test]
+async fn what_needs_proven_ids_is_refused_without_them() {
+    let keys = KeyPair::generate(&mut rand::rng());
+    let secret = Secret::generate(&mut rand::rng());
+    let plain = || Mesh::builder().encryption(Encryption::Plaintext);
+    for (option, builder) in [("identity", plain().identity(keys)), ("secret", plain().secret(secret))] {
+        let error = builder.open().await.unwrap_err();
+        assert_eq!(error.code(), "config");
+        assert!(error.to_string().contains(option) && error.to_string().contains("tls"), "{error}");
     }
 }

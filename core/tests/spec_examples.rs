@@ -332,6 +332,8 @@ fn tests_in(file: &Path) -> Vec<(String, BTreeSet<String>)> {
             is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
         } else {
             let name = line.trim_start_matches("async ").strip_prefix("fn ");
+            // Such run over each encryption.
+            is_test |= line.contains("(encryption: Encryption)");
             if let (true, Some((name, _))) = (is_test, name.and_then(|name| name.split_once('('))) {
                 tests.push((name.to_owned(), mentions(&docs)));
             }

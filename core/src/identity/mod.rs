@@ -1,4 +1,5 @@
-//! Who is who: protocol ids, node ids, message ids, and the keys that prove them.
+//! Who is who: protocol ids, node ids, message ids, the keys that prove them, and
+//! the secret of a closed subnet.
 //!
 //! The three ids are digests. The first two travel as base58 text, the last as raw bytes.
 
@@ -6,11 +7,13 @@ mod keys;
 mod message_id;
 mod node_id;
 mod protocol_id;
+mod secret;
 
 pub use keys::{KeyPair, PUBLIC_KEY_LEN, PublicKey, SECRET_KEY_LEN, SIGNATURE_LEN};
 pub use message_id::MessageId;
 pub use node_id::{MAX_NODE_ID_LEN, NodeId, random_salt};
 pub use protocol_id::{MAX_PROTOCOL_ID_LEN, PROTOCOL_VERSION, ProtocolId};
+pub use secret::{Secret, SecretError};
 
 use crate::wire::base58::is_base58;
 

@@ -427,10 +427,27 @@ impl Node {
         let proven = remote.key.as_ref().map(|key| NodeId::of_key(key, &self.identity.protocol));
         self.links.insert(id, Link::new(id, origin, proven, now.mono));
         self.set_timer(now.mono + self.config.handshake_timeout, Timer::Handshake(id));
+        if let Err(reason) = self.check_proven(id) {
+            return self.close_link(now, id, reason, out);
+        }
         // Whoever dialled speaks first: a stranger learns nothing before it has said who it is, and a
         // second link can be refused before a 0.7 peer takes it for the only one.
         if matches!(origin, Origin::Dialled(_)) {
             self.send_handshake(now, id, out);
+        }
+    }
+
+    /// Who is proven to be at the other end is judged before anything is said to it.
+    fn check_proven(&self, link: LinkId) -> Result<(), CloseReason> {
+        let Some(link) = self.links.get(&link) else { return Ok(()) };
+        let Some(proven) = &link.proven else { return Ok(()) };
+        if *proven == self.identity.id {
+            return Err(CloseReason::Itself);
+        }
+        let dial = link.dial.and_then(|dial| self.dialler.get(dial));
+        match dial.and_then(|dial| dial.target.id.as_ref()) {
+            Some(expected) if expected != proven => Err(CloseReason::WrongPeer(proven.clone())),
+            _ => Ok(()),
         }
     }
 

@@ -536,8 +536,9 @@ async fn accept(runtime: Arc<Runtime>, listener: TcpListener) {
 /// Makes a link of a connection that was accepted, if the other side does its part in time.
 async fn welcome(runtime: Arc<Runtime>, stream: TcpStream) {
     let patience = runtime.config.handshake_timeout;
-    if let Ok(Ok(connection)) = timeout(patience, runtime.transport.accept(stream)).await {
-        runtime.link_up(connection, Origin::Accepted);
+    match timeout(patience, runtime.transport.accept(stream)).await {
+        Ok(Ok(connection)) => runtime.link_up(connection, Origin::Accepted),
+        _ => TrafficCounters::add(&runtime.traffic.strangers, 1),
     }
 }
 

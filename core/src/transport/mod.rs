@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use crate::protocol::{Address, Remote};
 
 pub(crate) mod tcp;
+pub(crate) mod tls;
 
 /// A connection that is ready for frames.
 pub(crate) struct Connection {
@@ -23,6 +24,8 @@ pub(crate) struct Connection {
 pub(crate) enum Transport {
     /// TCP as it is.
     Tcp,
+    /// TLS with proven keys.
+    Tls(Box<tls::Tls>),
 }
 
 impl Transport {
@@ -32,6 +35,7 @@ impl Transport {
             let stream = tcp::dial(address).await?;
             match self {
                 Self::Tcp => tcp::open(stream),
+                Self::Tls(tls) => tls.dial(stream).await,
             }
         };
         tokio::time::timeout(patience, dialled).await.unwrap_or_else(|_| {
@@ -43,6 +47,7 @@ impl Transport {
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Connection> {
         match self {
             Self::Tcp => tcp::open(stream),
+            Self::Tls(tls) => tls.accept(stream).await,
         }
     }
 }
