@@ -76,7 +76,9 @@ fn send_and_reply_between_neighbours() {
     assert_eq!(a.ask(json!({"do": "disconnect", "peer": nobody})), Err("not_connected".to_owned()));
     let mut alone = Node::start(&[]);
     let far = json!({"do": "send", "peer": nobody, "payload": []});
-    assert_eq!(alone.ask(far), Err("unreachable".to_owned()));
+    assert_eq!(alone.ask(far.clone()), Err("unproven".to_owned()));
+    let mut trusting = Node::start(&["--trust-lookups"]);
+    assert_eq!(trusting.ask(far), Err("unreachable".to_owned()));
 }
 
 /// A door to an address: closes at once on whoever knocks, and tells of it, until it is opened.
@@ -124,7 +126,7 @@ fn reply_to_a_node_two_hops_away() {
     let (door, serve) = Door::new("127.11.0.1");
     let mut a = Node::start(&["--advertise", &door.address]);
     serve(a.address.clone());
-    let (mut b, mut c) = (Node::start(&[]), Node::start(&[]));
+    let (mut b, mut c) = (Node::start(&[]), Node::start(&["--trust-lookups"]));
     a.join(&mut b);
     c.join(&mut b);
     door.knocks.recv_timeout(PATIENCE).expect("c tries to reach a by itself");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use peernet::identity::{NodeId, ProtocolId};
+use peernet::identity::{NodeId, ProtocolId, PublicKey};
 use peernet::protocol::{
     CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox,
     Output, Received, Remote, Target, Token, Trust,
@@ -74,12 +74,12 @@ impl Machine {
         let input = match what {
             "tick" => Input::Tick,
             "accepted" => {
-                Input::LinkUp { link: link(with)?, origin: Origin::Accepted, remote: Remote::default() }
+                Input::LinkUp { link: link(with)?, origin: Origin::Accepted, remote: remote(with)? }
             }
             "dialled" => Input::LinkUp {
                 link: link(with)?,
                 origin: Origin::Dialled(DialId(integer(with, "dial")?)),
-                remote: Remote::default(),
+                remote: remote(with)?,
             },
             "dial_failed" => {
                 Input::DialFailed { dial: DialId(integer(with, "dial")?), problem: "refused".to_owned() }
@@ -169,7 +169,7 @@ impl Machine {
                 send.extend(parts(&message)?.map(|(key, value)| (key.to_owned(), value)));
                 json!({ "send": send })
             }
-            Output::Dial { dial, address } => {
+            Output::Dial { dial, address, .. } => {
                 json!({ "dial": { "dial": dial.0, "address": [address.host, address.port] } })
             }
             Output::Agree { link, read, write } => json!({ "agree": {
@@ -212,6 +212,7 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
             "error": match error {
                 CommandError::Connect { .. } => "connect",
                 CommandError::Unreachable { .. } => "unreachable",
+                CommandError::Unproven { .. } => "unproven",
                 CommandError::NotConnected { .. } => "not_connected",
                 CommandError::Closed => "closed",
                 _ => "other",
@@ -234,6 +235,23 @@ fn integer(json: &Json, key: &str) -> Result<u64, Answer> {
 
 fn link(with: &Json) -> Result<LinkId, Answer> {
     integer(with, "link").map(LinkId)
+}
+
+/// What is known of the other side of a connection: `ip`, and the public key that it has proven.
+fn remote(with: &Json) -> Result<Remote, Answer> {
+    let Some(remote) = with.get("remote") else { return Ok(Remote::default()) };
+    let ip = match remote.get("ip") {
+        None => None,
+        Some(_) => Some(text(remote, "ip")?.parse().map_err(refused)?),
+    };
+    let key = match remote.get("key") {
+        None => None,
+        Some(_) => {
+            let bytes = unhex(text(remote, "key")?)?.try_into();
+            Some(PublicKey::from_bytes(bytes.map_err(|_| refused("a public key has 32 bytes"))?))
+        }
+    };
+    Ok(Remote { ip, key })
 }
 
 fn peer(with: &Json, key: &str) -> Result<NodeId, Answer> {
@@ -263,6 +281,10 @@ fn config(json: &Json) -> Result<Config, Answer> {
             "max_opening" => config.max_opening = size()?,
             "max_outgoing" => config.max_outgoing = size()?,
             "max_known" => config.max_known = size()?,
+            "named_dials_per_minute" => config.named_dials_per_minute = small()?,
+            "trust_lookups" => config.trust_lookups = value.as_bool().ok_or(Answer::Unsupported)?,
+            "forgive_after" => config.forgive_after = millis()?,
+            "refuse_for" => config.refuse_for = millis()?,
             "max_frame" => config.max_frame = size()?,
             "handshake_timeout" => config.handshake_timeout = millis()?,
             "keep_alive" => config.keep_alive = millis()?,

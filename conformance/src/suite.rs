@@ -14,7 +14,7 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 13] = embedded![
+const FILES: [(&str, &str); 14] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
@@ -28,6 +28,7 @@ const FILES: [(&str, &str); 13] = embedded![
     "transcripts/broadcast.json",
     "transcripts/lookup.json",
     "transcripts/dialling.json",
+    "transcripts/trust.json",
 ];
 
 /// Vectors and transcripts to run.

@@ -28,6 +28,19 @@ pub struct Config {
     pub max_outgoing: usize,
     /// Addresses remembered from neighbours' lists, at most (256). Further ones are ignored.
     pub max_known: usize,
+    /// Addresses dialled in a minute because neighbours' lists named them, at most (60): enough to
+    /// join, too few to be somebody's scanner. Further ones wait.
+    pub named_dials_per_minute: u32,
+    /// Whether `send` and `reply` may look for a node that is no neighbour in subnets that prove no
+    /// ids (all but `tls`): there, whoever answers first in its name gets the message (no). Without it
+    /// such a send fails with [`crate::Error::Unproven`].
+    pub trust_lookups: bool,
+    /// How long a peer's offences count ([`crate::protocol::Offence`]): their points fade evenly over
+    /// this time (10 min).
+    pub forgive_after: Duration,
+    /// How long a peer that misbehaved is refused (5 min): by its id where ids are proven, elsewhere
+    /// by its IP address unless that is this machine's.
+    pub refuse_for: Duration,
     /// Time from link up to the end of the handshake (10 s); then the link is closed.
     pub handshake_timeout: Duration,
     /// Time for a dial to get a connection (10 s).
@@ -92,6 +105,10 @@ impl Default for Config {
             max_opening: 64,
             max_outgoing: 4,
             max_known: 256,
+            named_dials_per_minute: 60,
+            trust_lookups: false,
+            forgive_after: Duration::from_secs(600),
+            refuse_for: Duration::from_secs(300),
             handshake_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(30),
@@ -170,6 +187,12 @@ impl Config {
         }
         if self.max_opening == 0 {
             return wrong("max_opening", "at least one link must be able to shake hands");
+        }
+        if self.named_dials_per_minute == 0 {
+            return wrong("named_dials_per_minute", "give at least 1, or a max_outgoing of 0 to dial none");
+        }
+        if self.forgive_after.is_zero() {
+            return wrong("forgive_after", "offences must count for some time");
         }
         if self.max_frame < 1024 {
             return wrong("max_frame", "a handshake alone needs 1024 bytes");

@@ -37,6 +37,10 @@ pub enum Error {
     /// The addressee is no neighbour and could not be found.
     #[error("{0}")]
     Unreachable(CommandError),
+    /// The addressee is no neighbour, and in this subnet anyone could answer in its name
+    /// ([`crate::Config::trust_lookups`]).
+    #[error("{0}")]
+    Unproven(CommandError),
     /// The peer is not connected.
     #[error("{0}")]
     NotConnected(CommandError),
@@ -89,6 +93,7 @@ impl Error {
             Self::Listen { .. } => "listen",
             Self::Connect(_) => "connect",
             Self::Unreachable(_) => "unreachable",
+            Self::Unproven(_) => "unproven",
             Self::NotConnected(_) => "not_connected",
             Self::Value(_) => "value",
             Self::TooLarge { .. } => "too_large",
@@ -106,6 +111,7 @@ impl From<CommandError> for Error {
         match error {
             CommandError::Connect { .. } => Self::Connect(error),
             CommandError::Unreachable { .. } => Self::Unreachable(error),
+            CommandError::Unproven { .. } => Self::Unproven(error),
             CommandError::NotConnected { .. } => Self::NotConnected(error),
             CommandError::Closed => Self::Closed,
         }

@@ -10,6 +10,7 @@
 //! The feature `net` (default) brings [`Mesh`] and with it tokio. What the protocol does on the wire
 //! is written as numbered rules in `spec/`, which comments here refer to.
 
+mod bucket;
 mod config;
 #[cfg(feature = "net")]
 mod error;

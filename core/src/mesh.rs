@@ -405,6 +405,9 @@ impl Mesh {
 
     /// Sends to one node. If it is no neighbour, the subnet is asked for its address, and it is
     /// dialled; [`Error::Unreachable`] after `Config::lookup_timeout`.
+    ///
+    /// In subnets that prove no ids (all but `tls`) anyone could answer in its name, so that there
+    /// this fails with [`Error::Unproven`] unless [`Config::trust_lookups`] is set.
     pub async fn send(&self, peer: &NodeId, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         let (_, message) = self.pack(kind::WHISPER, code::WHISPER, payload)?;
         self.runtime.0.whisper(peer.clone(), message).await
@@ -626,7 +629,9 @@ impl Message {
         self.received.message.after_code()
     }
 
-    /// Answers the author alone, wherever it is in the subnet. As [`Mesh::send`].
+    /// Answers the author alone, wherever it is in the subnet, as [`Mesh::send`] does: an author that
+    /// is no neighbour gets it only where ids are proven (`tls`) or [`Config::trust_lookups`] is set,
+    /// and without either this fails with [`Error::Unproven`].
     pub async fn reply(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         let (_, message) = self.runtime.pack(kind::WHISPER, code::WHISPER, payload)?;
         self.runtime.whisper(self.received.sender.clone(), message).await
@@ -793,6 +798,15 @@ stats! {
     answers_dropped: |(_, runtime)| runtime.traffic.answers_dropped.load(Ordering::Relaxed);
     /// Times that a peer was found slow.
     slow_peers: |(_, runtime)| runtime.traffic.slow_peers.load(Ordering::Relaxed);
+    /// Addresses that peers named and that were not dialled, because whoever is not on this machine or
+    /// network has no business there.
+    addresses_refused: |(node, _)| node.counters().addresses_refused;
+    /// Offences of peers: what no honest one does.
+    offences: |(node, _)| node.counters().offences;
+    /// Times that a peer's offences were too many, and it was closed.
+    misbehaved: |(node, _)| node.counters().misbehaved;
+    /// Connections that were closed at once because of who is there.
+    peers_refused: |(node, _)| node.counters().peers_refused;
     /// Links that came up.
     links_opened: |(node, _)| node.counters().links_opened;
     /// Links that ended before their handshake was done.

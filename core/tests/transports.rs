@@ -16,7 +16,8 @@ use support::soon;
 
 async fn open(encryption: Encryption) -> Mesh {
     // Nobody dials but whom the test tells to.
-    let config = Config { max_outgoing: 0, compression: Vec::new(), ..Config::default() };
+    let config =
+        Config { max_outgoing: 0, compression: Vec::new(), trust_lookups: true, ..Config::default() };
     Mesh::builder().encryption(encryption).config(config).open().await.unwrap()
 }
 

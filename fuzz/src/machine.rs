@@ -485,7 +485,7 @@ impl Run {
                     self.asked = vec![(request.clone(), wanted.clone())];
                 }
             }
-            Output::Dial { dial, address } => {
+            Output::Dial { dial, address, .. } => {
                 assert!(!self.closed, "a closed node dials");
                 assert!(address.port != 0 && !address.host.is_empty());
                 assert!(self.dials.insert(dial), "dialled while it is dialled");

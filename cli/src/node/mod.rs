@@ -71,6 +71,10 @@ pub(crate) struct Args {
     /// A node that may join
     #[arg(long, value_name = "ID")]
     allow: Vec<String>,
+    /// Send to nodes that are no neighbours although the network proves no ids: whoever answers in
+    /// their name gets it
+    #[arg(long)]
+    trust_lookups: bool,
     /// Speak JSON lines
     #[arg(long)]
     json: bool,
@@ -140,7 +144,7 @@ fn refuse_later_features(args: &Args) -> Result<(), Failure> {
 }
 
 async fn open(args: Args) -> Result<Mesh, Failure> {
-    let config = Config { close_timeout: LEAVE, ..Config::default() };
+    let config = Config { close_timeout: LEAVE, trust_lookups: args.trust_lookups, ..Config::default() };
     let mut builder =
         Mesh::builder().encryption(args.encryption.unwrap_or_default()).listen(args.listen).config(config);
     if let Some(subnet) = args.subnet {

@@ -223,6 +223,7 @@ fn closed() -> Play {
 
 fn closed_while_dialling() -> Play {
     Play::new("a node that closes answers whoever waits", &["C-32", "C-40"])
+        .config("trust_lookups", true)
         .joined(1, &ANNA)
         .step(connect(1, &BERT.at()), vec![dials("$dial", BERT.host, BERT.port)])
         .step(

@@ -51,6 +51,7 @@ fn named(request: &str) -> Json {
 /// A whisper to Zoe while Anna is the only neighbour.
 fn looking(name: &str, rules: &[&str]) -> Play {
     Play::new(name, rules)
+        .config("trust_lookups", true)
         .joined(1, &ANNA)
         .at(1_000)
         .step(whisper(1, ZOE.id, vec![str("hello")]), asks(&[1], ZOE.id, "$request"))
@@ -174,6 +175,7 @@ fn neighbour() -> Play {
 
 fn unreachable() -> Play {
     Play::new("a node that nobody can be asked for", &["C-40"])
+        .config("trust_lookups", true)
         .step(whisper(1, ZOE.id, vec![str("hello")]), vec![fails(1, "unreachable")])
         .joined(1, &ANNA)
         .step(whisper(2, NODE, vec![str("hello")]), vec![fails(2, "unreachable")])
@@ -221,6 +223,7 @@ fn responses_that_are_none() -> Vec<Play> {
     .map(|(name, payload)| {
         let input = ANNA.says(1, BROADCAST, 0, payload);
         Play::new(&format!("a response that tells of {name} is only relayed"), &["C-44", "C-57", "M-10"])
+            .config("trust_lookups", true)
             .joined(1, &ANNA)
             .joined(2, &BERT)
             .step(whisper(1, ZOE.id, vec![str("hello")]), asks(&[1, 2], ZOE.id, "$request"))

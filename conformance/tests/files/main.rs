@@ -17,6 +17,7 @@ mod pack;
 mod peers;
 mod play;
 mod streams;
+mod trust;
 mod values;
 
 use std::path::Path;
@@ -27,7 +28,7 @@ use serde_json::Value as Json;
 /// What makes each file's content.
 type Maker = fn() -> String;
 
-const FILES: [(&str, Maker); 12] = [
+const FILES: [(&str, Maker); 13] = [
     ("vectors/values.json", values::file),
     ("vectors/messages.json", messages::file),
     ("vectors/frames.json", frames::file),
@@ -40,6 +41,7 @@ const FILES: [(&str, Maker); 12] = [
     ("transcripts/broadcast.json", broadcast::file),
     ("transcripts/lookup.json", lookup::file),
     ("transcripts/dialling.json", dialling::file),
+    ("transcripts/trust.json", trust::file),
 ];
 
 #[test]

@@ -147,6 +147,11 @@ pub(crate) fn accepted(link: u64) -> Json {
     json!({ "accepted": { "link": link } })
 }
 
+/// Someone connects from an IP address.
+pub(crate) fn accepted_from(link: u64, ip: &str) -> Json {
+    json!({ "accepted": { "link": link, "remote": { "ip": ip } } })
+}
+
 pub(crate) fn dialled(link: u64, dial: &str) -> Json {
     json!({ "dialled": { "link": link, "dial": dial } })
 }
@@ -348,8 +353,17 @@ impl Play {
 
     /// `peer` dials the node and becomes a neighbour.
     pub(crate) fn joined(self, link: u64, peer: &Peer) -> Self {
+        self.joined_by(accepted(link), link, peer)
+    }
+
+    /// `peer` dials the node from an IP address and becomes a neighbour.
+    pub(crate) fn joined_from(self, link: u64, peer: &Peer, ip: &str) -> Self {
+        self.joined_by(accepted_from(link, ip), link, peer)
+    }
+
+    fn joined_by(self, accepted: Json, link: u64, peer: &Peer) -> Self {
         let welcome = self.welcome(link, peer);
-        let mut play = self.quiet(accepted(link)).step(peer.shakes_hands(link), welcome);
+        let mut play = self.quiet(accepted).step(peer.shakes_hands(link), welcome);
         play.present.push(*peer);
         play
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::reach::Reach;
 use crate::identity::NodeId;
 use crate::wire::Value;
 
@@ -45,6 +46,11 @@ impl Address {
         let host = host.as_text()?;
         let port = u16::try_from(port.as_u64()?).ok()?;
         (is_host(host) && port != 0).then(|| Self::new(host, port))
+    }
+
+    /// Whether it may be dialled for someone with this reach. Where a name leads shows when it is.
+    pub(super) fn is_within(&self, reach: Reach) -> bool {
+        self.host.parse().map_or(true, |ip| reach.covers(ip))
     }
 
     pub(crate) fn to_value(&self) -> Value {

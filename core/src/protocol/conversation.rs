@@ -6,11 +6,12 @@ use std::time::Duration;
 use rand::seq::SliceRandom;
 
 use super::address::{Address, Target};
-use super::dialler::Purpose;
+use super::dialler::{Pick, Purpose};
 use super::handshake::{Dialect, Handshake, common, read_methods, write_methods};
 use super::link::Sent;
 use super::lookup::id_value;
 use super::node::{Node, Timer, Trust};
+use super::offence::Offence;
 use super::outbox::{Class, CloseReason, Event, LinkId, Now, Outbox, Output};
 use crate::identity::NodeId;
 use crate::wire::codes::{code, kind};
@@ -23,6 +24,9 @@ const MAX_READ: usize = 1000;
 /// Handshakes and requests that come faster than this are not each answered with a peers list: the
 /// answer may be a hundred times as long.
 const PEERS_PAUSE: Duration = Duration::from_secs(1);
+/// Handshakes that may come again faster than that: js2p sends its first one twice, and one more when
+/// another link ended.
+const REPEATS: u32 = 3;
 /// Links to the same peer, at most, until it is decided which stays; a further one is closed.
 const MAX_LINKS: usize = 4;
 /// js2p forgets a peer when one of two links to it ends; by then it has mostly noticed.
@@ -262,7 +266,14 @@ impl Node {
             peer.methods.clone_from(&handshake.methods);
             self.agree(from, &handshake.methods, out);
         }
-        self.send_peers_at_leisure(now, from, out);
+        if self.is_at_leisure(now, from) {
+            return self.send_peers(now, from, out);
+        }
+        let Some(link) = self.links.get_mut(&from) else { return };
+        link.repeats = link.repeats.saturating_add(1);
+        if link.repeats > REPEATS {
+            self.blame(now, from, Offence::Greedy, out);
+        }
     }
 
     /// Tells the link's owner how its frames are compressed from now on.
@@ -291,10 +302,15 @@ impl Node {
     }
 
     fn send_peers_at_leisure(&mut self, now: Now, to: LinkId, out: &mut Outbox) {
-        let last = self.links.get(&to).and_then(|link| link.peers_sent);
-        if last.is_none_or(|last| now.mono.saturating_sub(last) >= PEERS_PAUSE) {
+        if self.is_at_leisure(now, to) {
             self.send_peers(now, to, out);
         }
+    }
+
+    /// Whether a link's last peers list went long enough ago for another.
+    fn is_at_leisure(&self, now: Now, link: LinkId) -> bool {
+        let last = self.links.get(&link).and_then(|link| link.peers_sent);
+        last.is_none_or(|last| now.mono.saturating_sub(last) >= PEERS_PAUSE)
     }
 
     /// `*` as bin: py2p understands no other, everyone understands it.
@@ -308,37 +324,46 @@ impl Node {
             Ok([_, what]) if what.as_text() == Some("*") => self.send_peers_at_leisure(now, from, out),
             // A whispered request for one node is answered like a broadcast one.
             Ok([_, _, _]) => self.on_lookup_request(now, from, message, out),
-            _ => self.counters.malformed += 1,
+            _ => self.malformed(now, from, message, out),
         }
     }
 
     /// A neighbour names others.
-    pub(super) fn on_peers(&mut self, message: &Message, out: &mut Outbox) {
+    pub(super) fn on_peers(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
         let values = message.values(&Limits::default()).unwrap_or_default();
         let [_, Value::Array(named)] = values.as_slice() else {
-            self.counters.malformed += 1;
-            return;
+            return self.malformed(now, from, message, out);
         };
+        let Some(reach) = self.links.get(&from).map(super::link::Link::reach) else { return };
         for entry in named.iter().take(MAX_READ) {
             let Some([address, id]) = entry.as_array() else { continue };
             let Some(address) = Address::from_value(address) else { continue };
             let id = id.as_text().and_then(|id| NodeId::parse(id).ok());
             let known = |id: &NodeId| *id == self.identity.id || self.table.contains_key(id);
-            if address != self.identity.address && !id.as_ref().is_some_and(known) {
-                self.dialler.learn(address, id, self.config.max_known);
+            if address == self.identity.address || id.as_ref().is_some_and(known) {
+                continue;
+            }
+            match address.is_within(reach) {
+                true => self.dialler.learn(address, id, reach, self.config.max_known),
+                false => self.counters.addresses_refused += 1,
             }
         }
-        self.fill_outgoing(out);
+        self.fill_outgoing(now, out);
     }
 
     /// Dials what neighbours named, while there are few links of our own making.
-    pub(super) fn fill_outgoing(&mut self, out: &mut Outbox) {
+    pub(super) fn fill_outgoing(&mut self, now: Now, out: &mut Outbox) {
         while self.dialler.outgoing() < self.config.max_outgoing && self.table.len() < self.config.max_peers {
-            let table = &self.table;
-            let Some(address) = self.dialler.pick(&mut self.rng, |id| table.contains_key(id)) else { return };
-            let target = Target { id: None, address: address.clone() };
-            let dial = self.dialler.add(target, Purpose::Learned, None);
-            out.outputs.push(Output::Dial { dial, address });
+            let (table, per_minute) = (&self.table, self.config.named_dials_per_minute);
+            match self.dialler.pick(now.mono, per_minute, &mut self.rng, |id| table.contains_key(id)) {
+                Pick::Nothing => return,
+                Pick::Later(at) => return self.set_timer(at, Timer::Pace),
+                Pick::Now(address, reach) => {
+                    let target = Target { id: None, address };
+                    let dial = self.dialler.add(target, Purpose::Learned, None, reach);
+                    out.outputs.extend(self.dialler.start(dial));
+                }
+            }
         }
     }
 
@@ -366,8 +391,9 @@ impl Node {
     fn give_up_silent(&mut self, now: Now, id: LinkId, out: &mut Outbox) {
         let Some(link) = self.links.get(&id) else { return };
         let address = link.peer.as_ref().and_then(|peer| peer.address.clone());
-        if let Some(address) = address.filter(|_| !link.is_outgoing()) {
-            self.dialler.learn(address, None, self.config.max_known);
+        let reach = link.reach();
+        if let Some(address) = address.filter(|address| !link.is_outgoing() && address.is_within(reach)) {
+            self.dialler.learn(address, None, reach, self.config.max_known);
         }
         self.close_link(now, id, CloseReason::Silent, out);
     }
@@ -379,8 +405,7 @@ impl Node {
         match values.as_slice() {
             [what, list] if what.as_u64() == Some(code::COMPRESSION) => {
                 let Some(theirs) = read_methods(list) else {
-                    self.counters.malformed += 1;
-                    return;
+                    return self.malformed(now, from, message, out);
                 };
                 let ours = self.config.compression.clone();
                 let Some(peer) = self.links.get_mut(&from).and_then(|link| link.peer.as_mut()) else {
@@ -395,7 +420,7 @@ impl Node {
                 self.agree(from, &theirs, out);
             }
             [what, ..] if what.as_u64() == Some(code::RESEND) => self.resend(from, out),
-            _ => self.counters.malformed += 1,
+            _ => self.malformed(now, from, message, out),
         }
     }
 

@@ -7,7 +7,9 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 
 use super::address::{Address, Target};
-use super::outbox::{DialId, LinkId, Token};
+use super::outbox::{DialId, LinkId, Output, Token};
+use super::reach::Reach;
+use crate::bucket::{Bucket, Rate};
 use crate::config::Config;
 use crate::identity::NodeId;
 
@@ -39,6 +41,8 @@ pub(super) struct Dial {
     pub(super) target: Target,
     pub(super) purpose: Purpose,
     pub(super) token: Option<Token>,
+    /// Which addresses may be dialled for whoever named it.
+    pub(super) reach: Reach,
     pub(super) state: State,
     /// The peer that it led to last.
     pub(super) peer: Option<NodeId>,
@@ -53,21 +57,52 @@ pub(super) enum Next {
     After(Duration),
 }
 
+/// What of the known addresses can be dialled.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pick {
+    Nothing,
+    Now(Address, Reach),
+    /// Enough were dialled for now.
+    Later(Duration),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Dialler {
     dials: BTreeMap<DialId, Dial>,
     next: u64,
     /// Addresses that neighbours named and that are not being dialled.
-    known: BTreeMap<Address, Option<NodeId>>,
+    known: BTreeMap<Address, Named>,
+    /// How many of them may be dialled yet.
+    pace: Bucket,
+}
+
+/// What is known of an address that neighbours named.
+#[derive(Debug)]
+struct Named {
+    id: Option<NodeId>,
+    reach: Reach,
 }
 
 impl Dialler {
-    pub(super) fn add(&mut self, target: Target, purpose: Purpose, token: Option<Token>) -> DialId {
+    pub(super) fn add(
+        &mut self,
+        target: Target,
+        purpose: Purpose,
+        token: Option<Token>,
+        reach: Reach,
+    ) -> DialId {
         let id = DialId(self.next);
         self.next += 1;
         let state = State::Dialling;
-        self.dials.insert(id, Dial { target, purpose, token, state, peer: None, failures: 0 });
+        self.dials.insert(id, Dial { target, purpose, token, reach, state, peer: None, failures: 0 });
         id
+    }
+
+    /// Has the transport dial.
+    pub(super) fn start(&mut self, dial: DialId) -> Option<Output> {
+        let entry = self.dials.get_mut(&dial)?;
+        entry.state = State::Dialling;
+        Some(Output::Dial { dial, address: entry.target.address.clone(), reach: entry.reach })
     }
 
     pub(super) fn get(&self, dial: DialId) -> Option<&Dial> {
@@ -163,27 +198,40 @@ impl Dialler {
     }
 
     /// Remembers an address that a neighbour named, unless it is known or there is no room.
-    pub(super) fn learn(&mut self, address: Address, id: Option<NodeId>, capacity: usize) {
+    pub(super) fn learn(&mut self, address: Address, id: Option<NodeId>, reach: Reach, capacity: usize) {
+        if let Some(known) = self.known.get_mut(&address) {
+            known.reach = known.reach.max(reach);
+            return;
+        }
         let busy = self.dials.values().any(|dial| dial.target.address == address);
         if !busy && self.known.len() < capacity {
-            self.known.entry(address).or_insert(id);
+            self.known.insert(address, Named { id, reach });
         }
     }
 
-    /// Takes out any of the known addresses that leads to nobody for whom `connected` holds.
+    /// Takes out any of the known addresses that leads to nobody for whom `connected` holds, and
+    /// whose turn it is.
     pub(super) fn pick(
         &mut self,
+        now: Duration,
+        per_minute: u32,
         rng: &mut SmallRng,
         connected: impl Fn(&NodeId) -> bool,
-    ) -> Option<Address> {
-        self.known.retain(|_, id| !id.as_ref().is_some_and(&connected));
+    ) -> Pick {
+        self.known.retain(|_, named| !named.id.as_ref().is_some_and(&connected));
         if self.known.is_empty() {
-            return None;
+            return Pick::Nothing;
+        }
+        let rate = Rate::per_minute(per_minute.into());
+        if !self.pace.try_take(now, rate) {
+            return Pick::Later(self.pace.free_at(rate));
         }
         let at = rng.random_range(0..self.known.len());
-        let address = self.known.keys().nth(at).cloned()?;
-        self.known.remove(&address);
-        Some(address)
+        let Some(address) = self.known.keys().nth(at).cloned() else { return Pick::Nothing };
+        match self.known.remove(&address) {
+            Some(named) => Pick::Now(address, named.reach),
+            None => Pick::Nothing,
+        }
     }
 
     /// The dials whose pause is over by `now`.

@@ -1,5 +1,6 @@
 //! One connection, as the node machine sees it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use super::address::Address;
 use super::handshake::Dialect;
 use super::outbox::{DialId, LinkId, Origin};
+use super::reach::Reach;
 use crate::identity::NodeId;
 use crate::wire::Method;
 
@@ -34,6 +36,8 @@ pub(super) struct Link {
     pub(super) dial: Option<DialId>,
     /// The id that the other side has proven.
     pub(super) proven: Option<NodeId>,
+    /// Where the other side is, if there is a network.
+    pub(super) ip: Option<IpAddr>,
     /// When it came up.
     pub(super) since: Duration,
     /// When something last arrived.
@@ -42,6 +46,8 @@ pub(super) struct Link {
     pub(super) probed: bool,
     /// When we last answered a handshake or a request with a peers list.
     pub(super) peers_sent: Option<Duration>,
+    /// Handshakes that came again within that pause.
+    pub(super) repeats: u32,
     pub(super) peer: Option<Peer>,
     /// Whether something came after the handshake, so that the peer has read ours.
     pub(super) confirmed: bool,
@@ -53,7 +59,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(id: LinkId, origin: Origin, proven: Option<NodeId>, now: Duration) -> Self {
+    pub(super) fn new(
+        id: LinkId,
+        origin: Origin,
+        proven: Option<NodeId>,
+        ip: Option<IpAddr>,
+        now: Duration,
+    ) -> Self {
         Self {
             id,
             dial: match origin {
@@ -61,10 +73,12 @@ impl Link {
                 Origin::Dialled(dial) => Some(dial),
             },
             proven,
+            ip,
             since: now,
             heard: now,
             probed: false,
             peers_sent: None,
+            repeats: 0,
             peer: None,
             confirmed: false,
             doubled: false,
@@ -82,6 +96,11 @@ impl Link {
     pub(super) fn hear(&mut self, now: Duration) {
         self.heard = now;
         self.probed = false;
+    }
+
+    /// Which addresses its peer may make us dial.
+    pub(super) fn reach(&self) -> Reach {
+        Reach::of(self.ip)
     }
 
     /// Whether we dialled it.

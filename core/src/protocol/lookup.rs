@@ -8,8 +8,9 @@ use rand::Rng;
 
 use super::address::{Address, Target};
 use super::dialler::Purpose;
-use super::node::{Node, Timer};
-use super::outbox::{Class, CommandError, LinkId, Now, Outbox, Output, Token};
+use super::node::{Node, Timer, Trust};
+use super::offence::Offence;
+use super::outbox::{Class, CommandError, LinkId, Now, Outbox, Token};
 use crate::identity::NodeId;
 use crate::wire::codes::{code, kind};
 use crate::wire::{Form, Limits, Message, Value, base58};
@@ -53,6 +54,9 @@ impl Node {
             self.send_body(link, Class::Own, message.body().clone(), out);
             return self.done(token, Ok(to), out);
         }
+        if self.identity.trust == Trust::Claimed && !self.config.trust_lookups && to != self.identity.id {
+            return self.done(token, Err(CommandError::Unproven { peer: to }), out);
+        }
         let problem = if to == self.identity.id {
             Some("it is this node itself")
         } else if self.table.is_empty() {
@@ -91,13 +95,11 @@ impl Node {
     pub(super) fn on_lookup_request(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
         let Ok(values) = message.values(&Limits::default()) else { return };
         let [_, request, wanted] = values.as_slice() else {
-            self.counters.malformed += 1;
-            return;
+            return self.malformed(now, from, message, out);
         };
         let short = request.as_text().is_some_and(|request| request.len() <= MAX_REQUEST);
         let Some(id) = wanted.as_text().and_then(|id| NodeId::parse(id).ok()).filter(|_| short) else {
-            self.counters.malformed += 1;
-            return;
+            return self.malformed(now, from, message, out);
         };
         let address = if id == self.identity.id {
             Some(self.identity.address.clone())
@@ -116,12 +118,21 @@ impl Node {
         self.send_control(now, from, kind::BROADCAST, code::RESPONSE, &answer, out);
     }
 
-    /// Someone tells an address: dial it if we asked.
-    pub(super) fn on_lookup_response(&mut self, now: Now, message: &Message, out: &mut Outbox) {
+    /// A control message that does not say what its code demands. It is laid to the neighbour that
+    /// brought it unless others may have sent it.
+    pub(super) fn malformed(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
+        self.counters.malformed += 1;
+        if message.header().kind != kind::BROADCAST {
+            self.blame(now, from, Offence::Malformed, out);
+        }
+    }
+
+    /// Someone tells an address: dial it if we asked. Who knows where it comes from; it is judged by
+    /// the neighbour that brought it.
+    pub(super) fn on_lookup_response(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
         let Ok(values) = message.values(&Limits::default()) else { return };
         let [_, request, found] = values.as_slice() else {
-            self.counters.malformed += 1;
-            return;
+            return self.malformed(now, from, message, out);
         };
         let Some([address, id]) = found.as_array() else { return };
         let (Some(address), Some(id)) =
@@ -137,10 +148,15 @@ impl Node {
         if lookup.dialled.contains(&address) {
             return;
         }
+        let Some(reach) = self.links.get(&from).map(super::link::Link::reach) else { return };
+        if !address.is_within(reach) {
+            self.counters.addresses_refused += 1;
+            return;
+        }
         lookup.dialled.push(address.clone());
-        let target = Target { id: Some(id), address: address.clone() };
-        let dial = self.dialler.add(target, Purpose::Lookup, None);
-        out.outputs.push(Output::Dial { dial, address });
+        let target = Target { id: Some(id), address };
+        let dial = self.dialler.add(target, Purpose::Lookup, None, reach);
+        out.outputs.extend(self.dialler.start(dial));
     }
 
     /// A neighbour is new: sends it what waited for it.

@@ -13,6 +13,8 @@
 //! | `lookup` | reaching nodes that are no neighbours |
 //! | `dialler` | which addresses are dialled, and when again |
 //! | `seen` | which broadcasts are known |
+//! | `reach` | which addresses a peer can make us dial |
+//! | `offence` | what no honest peer does, and what comes of it |
 
 mod address;
 mod conversation;
@@ -22,14 +24,18 @@ mod link;
 mod lookup;
 mod mesh;
 mod node;
+mod offence;
 mod outbox;
+mod reach;
 mod seen;
 
 pub use address::{Address, AddressError, Target};
 pub use handshake::{Dialect, Handshake};
 pub use node::{Counters, Identity, Neighbour, Node, Trust};
+pub use offence::Offence;
 pub use outbox::{
     Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
     Output, Received, Remote, Token,
 };
+pub use reach::Reach;
 pub use seen::{Seen, Verdict};

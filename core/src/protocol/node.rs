@@ -13,10 +13,12 @@ use super::handshake::{Dialect, Handshake};
 use super::link::{Link, Peer, Sent};
 use super::lookup::Lookups;
 use super::mesh::Authors;
+use super::offence::Conduct;
 use super::outbox::{
     Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
-    Output, Received, Remote, Token,
+    Received, Remote, Token,
 };
+use super::reach::Reach;
 use super::seen::{OwnIds, Seen};
 use crate::config::Config;
 use crate::identity::{KeyPair, NodeId, ProtocolId};
@@ -94,6 +96,15 @@ pub struct Counters {
     pub unknown: u64,
     /// Control messages dropped because they do not say what their code demands.
     pub malformed: u64,
+    /// Addresses that peers named and that are not dialled, because only a node nearer to them
+    /// could have any business there.
+    pub addresses_refused: u64,
+    /// Offences of peers: what no honest one does.
+    pub offences: u64,
+    /// Times that a peer's offences were too many.
+    pub misbehaved: u64,
+    /// Connections of peers that were refused for what they did before.
+    pub peers_refused: u64,
     /// Links that came up.
     pub links_opened: u64,
     /// Links that ended before their handshake was done.
@@ -110,6 +121,8 @@ pub(super) enum Timer {
     Greet(LinkId),
     /// A pause before dialling is over.
     Redial,
+    /// Addresses that peers named may be dialled again.
+    Pace,
     /// A node should have been found.
     Lookup,
 }
@@ -128,6 +141,7 @@ pub struct Node {
     pub(super) seen: Seen,
     pub(super) own: OwnIds,
     pub(super) authors: Authors,
+    pub(super) conduct: Conduct,
     pub(super) timers: BTreeSet<(Duration, Timer)>,
     pub(super) counters: Counters,
     /// Order of everything sent, and the last broadcast sent, for peers that ask for it again.
@@ -154,6 +168,7 @@ impl Node {
             dialler: Dialler::default(),
             lookups: Lookups::default(),
             authors: Authors::default(),
+            conduct: Conduct::default(),
             timers: BTreeSet::new(),
             counters: Counters::default(),
             sent: 0,
@@ -285,7 +300,7 @@ impl Node {
         let Some(author) = self.flood(now, from, &message, out) else { return };
         match message.code() {
             Some(code::REQUEST) => self.on_lookup_request(now, from, &message, out),
-            Some(code::RESPONSE) => self.on_lookup_response(now, &message, out),
+            Some(code::RESPONSE) => self.on_lookup_response(now, from, &message, out),
             Some(code @ code::BROADCAST) => self.deliver(Kind::Broadcast, code, author, from, message, out),
             Some(code) if code >= code::FIRST_USER => {
                 self.deliver(Kind::Broadcast, code, author, from, message, out);
@@ -299,7 +314,7 @@ impl Node {
     fn on_whisper(&mut self, now: Now, from: LinkId, message: Message, out: &mut Outbox) {
         match message.code() {
             Some(code @ (code::WHISPER | code::BROADCAST)) => self.whispered(code, from, message, out),
-            Some(code::PEERS) => self.on_peers(&message, out),
+            Some(code::PEERS) => self.on_peers(now, from, &message, out),
             Some(code::REQUEST) => self.on_peers_request(now, from, &message, out),
             Some(code::HANDSHAKE) => self.on_handshake_again(now, from, &message, out),
             Some(code::PING) => self.send_control(now, from, kind::WHISPER, code::PONG, &[], out),
@@ -337,13 +352,13 @@ impl Node {
                 if self.closed {
                     return out.event(Event::Done { token, result: Err(CommandError::Closed) });
                 }
-                let address = target.address.clone();
                 if let Some(neighbour) = self.neighbour_at(&target) {
-                    let dial = self.dialler.add(target, Purpose::User { persist: true }, Some(token));
+                    let purpose = Purpose::User { persist: true };
+                    let dial = self.dialler.add(target, purpose, Some(token), Reach::Any);
                     return self.already_linked(dial, neighbour, out);
                 }
-                let dial = self.dialler.add(target, Purpose::User { persist }, Some(token));
-                out.outputs.push(Output::Dial { dial, address });
+                let dial = self.dialler.add(target, Purpose::User { persist }, Some(token), Reach::Any);
+                out.outputs.extend(self.dialler.start(dial));
             }
             Command::Disconnect { token, peer } => {
                 let links = self.links_to(&peer);
@@ -405,6 +420,7 @@ impl Node {
                     }
                 }
                 Timer::Redial => self.redial(now, out),
+                Timer::Pace => self.fill_outgoing(now, out),
                 Timer::Lookup => self.expire_lookups(now, out),
             }
         }
@@ -425,9 +441,10 @@ impl Node {
             self.make_room(now, out);
         }
         let proven = remote.key.as_ref().map(|key| NodeId::of_key(key, &self.identity.protocol));
-        self.links.insert(id, Link::new(id, origin, proven, now.mono));
+        self.links.insert(id, Link::new(id, origin, proven, remote.ip, now.mono));
         self.set_timer(now.mono + self.config.handshake_timeout, Timer::Handshake(id));
-        if let Err(reason) = self.check_proven(id) {
+        if let Err(reason) = self.check_known(now, id) {
+            self.counters.peers_refused += 1;
             return self.close_link(now, id, reason, out);
         }
         // Whoever dialled speaks first: a stranger learns nothing before it has said who it is, and a
@@ -437,9 +454,12 @@ impl Node {
         }
     }
 
-    /// Who is proven to be at the other end is judged before anything is said to it.
-    fn check_proven(&self, link: LinkId) -> Result<(), CloseReason> {
+    /// What is known of whoever is at the other end is judged before anything is said to it.
+    fn check_known(&self, now: Now, link: LinkId) -> Result<(), CloseReason> {
         let Some(link) = self.links.get(&link) else { return Ok(()) };
+        if self.is_refused(now, link) {
+            return Err(CloseReason::Misbehaved);
+        }
         let Some(proven) = &link.proven else { return Ok(()) };
         if *proven == self.identity.id {
             return Err(CloseReason::Itself);
@@ -469,7 +489,7 @@ impl Node {
 
     fn on_dial_failed(&mut self, now: Now, dial: DialId, problem: &str, out: &mut Outbox) {
         self.dial_ended(now, dial, problem, None, out);
-        self.fill_outgoing(out);
+        self.fill_outgoing(now, out);
     }
 
     /// A dial failed, or its link ended: answers whoever waits for it, and dials again later what is
@@ -511,13 +531,7 @@ impl Node {
                 // The peer came back by itself, or another dial leads to it. A second link would go
                 // again at once, and may take the first one with it.
                 Some(peer) => self.already_linked(dial, peer, out),
-                None => {
-                    let address = entry.target.address.clone();
-                    if let Some(entry) = self.dialler.get_mut(dial) {
-                        entry.state = State::Dialling;
-                    }
-                    out.outputs.push(Output::Dial { dial, address });
-                }
+                None => out.outputs.extend(self.dialler.start(dial)),
             }
         }
     }
@@ -530,6 +544,7 @@ impl Node {
 
     /// A link is gone: tidies up after it.
     fn drop_link(&mut self, now: Now, id: LinkId, reason: CloseReason, out: &mut Outbox) {
+        self.judge_end(now, id, &reason);
         let Some(link) = self.links.remove(&id) else { return };
         match &link.peer {
             None => self.counters.handshakes_failed += 1,
@@ -559,7 +574,7 @@ impl Node {
             self.dial_ended(now, dial, &reason.to_string(), Some(&reason), out);
         }
         if !self.closed {
-            self.fill_outgoing(out);
+            self.fill_outgoing(now, out);
         }
     }
 

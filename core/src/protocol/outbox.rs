@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::address::{Address, Target};
 use super::handshake::Dialect;
+use super::reach::Reach;
 use crate::identity::{MessageId, NodeId, PublicKey};
 use crate::wire::{BodyError, FrameError, Message, MessageError, Method};
 
@@ -165,6 +166,8 @@ pub enum Output {
         dial: DialId,
         /// Where.
         address: Address,
+        /// Which of the IP addresses that a host name leads to may be dialled.
+        reach: Reach,
     },
     /// What was agreed on a link: how to read and write its frames from now on.
     Agree {
@@ -311,6 +314,9 @@ pub enum CloseReason {
     /// The handshake does not read.
     #[error("bad handshake: {0}")]
     BadHandshake(&'static str),
+    /// It did what no honest peer does ([`super::Offence`]), now or a short time ago.
+    #[error("it misbehaved")]
+    Misbehaved,
     /// Nothing came for too long.
     #[error("nothing came from it for too long")]
     Silent,
@@ -347,6 +353,7 @@ impl CloseReason {
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeExpected => "handshake_expected",
             Self::BadHandshake(_) => "bad_handshake",
+            Self::Misbehaved => "misbehaved",
             Self::Silent => "silent",
             Self::Stalled => "stalled",
             Self::SlowFrame => "slow_frame",
@@ -378,6 +385,15 @@ pub enum CommandError {
         peer: NodeId,
         /// Why.
         problem: &'static str,
+    },
+    /// No neighbour, and anyone could answer in its name.
+    #[error(
+        "{peer} is no neighbour, and in this subnet anyone could answer in its name and get the message; \
+         connect to it, use tls, or allow it (Config::trust_lookups)"
+    )]
+    Unproven {
+        /// Who.
+        peer: NodeId,
     },
     /// Not a neighbour.
     #[error("{peer} is not connected")]

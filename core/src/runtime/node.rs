@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::identity::NodeId;
 use crate::protocol::{
     Address, CloseReason, Command, CommandError, DialId, Event, Input, LinkId, Node, Now, Origin, Outbox,
-    Output, Received, Token,
+    Output, Reach, Received, Token,
 };
 use crate::transport::{Connection, Transport};
 use crate::wire::{DIGEST_LEN, Message};
@@ -216,8 +216,8 @@ impl Runtime {
                         let _ = answer.send(result);
                     }
                 }
-                Output::Dial { dial, address } => {
-                    self.spawn(dial_out(self.clone(), dial, address));
+                Output::Dial { dial, address, reach } => {
+                    self.spawn(dial_out(self.clone(), dial, address, reach));
                 }
                 Output::Agree { link, read, write } => {
                     if let Some(entry) = links.get(&link) {
@@ -515,8 +515,8 @@ async fn give_up_later(runtime: Arc<Runtime>, link: LinkId, reason: CloseReason)
     }
 }
 
-async fn dial_out(runtime: Arc<Runtime>, dial: DialId, address: Address) {
-    match runtime.transport.dial(&address, runtime.config.dial_timeout).await {
+async fn dial_out(runtime: Arc<Runtime>, dial: DialId, address: Address, reach: Reach) {
+    match runtime.transport.dial(&address, reach, runtime.config.dial_timeout).await {
         Ok(connection) => runtime.link_up(connection, Origin::Dialled(dial)),
         Err(error) => runtime.feed_one(Input::DialFailed { dial, problem: error.to_string() }),
     }

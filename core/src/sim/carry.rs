@@ -183,7 +183,7 @@ impl Network {
                         self.post(*link, parcel.clone(), class);
                     }
                 }
-                Output::Dial { dial, address } => {
+                Output::Dial { dial, address, .. } => {
                     let since = self.now;
                     let dial = Dial { from: node, life: self.hosts[node.0].life, id: dial, address, since };
                     let latency = self.rng.random_range(self.options.latency.clone());

@@ -105,13 +105,14 @@ impl Default for Options {
 }
 
 /// A configuration for simulated nodes: the links are those that [`Network::connect`] makes, none
-/// are added, and there is room for any number of them.
+/// are added, and there is room for any number of them. Nodes that are no neighbours are looked for.
 pub fn node_config() -> Config {
     Config {
         max_outgoing: 0,
         max_peers: usize::MAX,
         max_opening: usize::MAX,
         compression: Vec::new(),
+        trust_lookups: true,
         ..Config::default()
     }
 }

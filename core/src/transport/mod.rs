@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::protocol::{Address, Remote};
+use crate::protocol::{Address, Reach, Remote};
 
 pub(crate) mod tcp;
 pub(crate) mod tls;
@@ -29,10 +29,15 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// Connects, or gives up after `patience`.
-    pub(crate) async fn dial(&self, address: &Address, patience: Duration) -> io::Result<Connection> {
+    /// Connects to an IP address within `reach`, or gives up after `patience`.
+    pub(crate) async fn dial(
+        &self,
+        address: &Address,
+        reach: Reach,
+        patience: Duration,
+    ) -> io::Result<Connection> {
         let dialled = async {
-            let stream = tcp::dial(address).await?;
+            let stream = tcp::dial(address, reach).await?;
             match self {
                 Self::Tcp => tcp::open(stream),
                 Self::Tls(tls) => tls.dial(stream).await,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use super::Connection;
-use crate::protocol::{Address, Remote};
+use crate::protocol::{Address, Reach, Remote};
 
 /// Connections that wait to be accepted. More than that come back by themselves (SYN again).
 const BACKLOG: u32 = 1024;
@@ -35,9 +35,15 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Connects.
-pub(super) async fn dial(address: &Address) -> io::Result<TcpStream> {
-    TcpStream::connect((address.host.as_str(), address.port)).await
+/// Connects to the first that answers of the IP addresses that a host has within `reach`.
+pub(super) async fn dial(address: &Address, reach: Reach) -> io::Result<TcpStream> {
+    let found = lookup_host((address.host.as_str(), address.port)).await?;
+    let allowed: Vec<SocketAddr> = found.filter(|found| reach.covers(found.ip())).collect();
+    if allowed.is_empty() {
+        let problem = "the host has no address that whoever named it may make this node dial";
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, problem));
+    }
+    TcpStream::connect(allowed.as_slice()).await
 }
 
 /// Sets a stream up for messages: written when given, not when a timer thinks so.

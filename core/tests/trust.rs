@@ -1,0 +1,362 @@
+//! Who is believed what, who may join, and what becomes of those who misbehave (`spec/07-trust.md`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use peernet::identity::{KeyPair, NodeId, ProtocolId};
+use peernet::protocol::{
+    Address, Command, CommandError, DialId, Event, Handshake, Identity, Input, LinkId, Node, Now, Origin,
+    Outbox, Output, Reach, Remote, Token, Trust,
+};
+use peernet::wire::codes::{code, kind};
+use peernet::wire::{BodyError, DecompressError, Form, FrameError, Message, Method, Payload, Value};
+use peernet::{CloseReason, Config};
+
+const TIME: i64 = 1_479_600_000;
+
+fn protocol() -> ProtocolId {
+    ProtocolId::derive("mesh", "Plaintext")
+}
+
+fn keys(n: u8) -> KeyPair {
+    KeyPair::from_secret([n; 32])
+}
+
+/// The id that the `n`th key proves.
+fn proven(n: u8) -> NodeId {
+    NodeId::of_key(&keys(n).public(), &protocol())
+}
+
+fn node_with(trust: Trust, config: Config) -> Node {
+    let id = if trust == Trust::Claimed { id("me") } else { proven(0) };
+    let identity = Identity { id, protocol: protocol(), address: Address::new("127.0.0.1", 4444), trust };
+    Node::new(identity, config, 1)
+}
+
+/// A node of a subnet that proves no ids.
+fn open_node() -> Node {
+    node_with(Trust::Claimed, Config::default())
+}
+
+/// A node of a subnet that proves ids.
+fn proving_node() -> Node {
+    node_with(Trust::Proven { keys: keys(0), signed: false }, Config::default())
+}
+
+fn id(text: &str) -> NodeId {
+    NodeId::parse(text).unwrap()
+}
+
+fn tell_at(node: &mut Node, seconds: u64, input: Input) -> Outbox {
+    let mut out = Outbox::new();
+    let wall = TIME.saturating_add_unsigned(seconds);
+    node.handle(Now { mono: Duration::from_secs(seconds), wall }, input, &mut out);
+    out
+}
+
+fn tell(node: &mut Node, input: Input) -> Outbox {
+    tell_at(node, 0, input)
+}
+
+fn message(kind: u64, sender: &NodeId, code: u64, payload: &(impl Payload + ?Sized)) -> Message {
+    Message::pack(kind, sender.as_str(), Form::Str, TIME, code, payload).unwrap()
+}
+
+fn handshake(id: &NodeId) -> Message {
+    let payload = Handshake::payload(id, &protocol(), &Address::new("127.0.0.1", 5000), &[]);
+    message(kind::WHISPER, id, code::HANDSHAKE, &payload[..])
+}
+
+fn at(ip: &str) -> Remote {
+    Remote { ip: Some(ip.parse().unwrap()), key: None }
+}
+
+fn holding(n: u8) -> Remote {
+    Remote { ip: None, key: Some(keys(n).public()) }
+}
+
+fn up(node: &mut Node, seconds: u64, link: u64, remote: Remote) -> Outbox {
+    tell_at(node, seconds, Input::LinkUp { link: LinkId(link), origin: Origin::Accepted, remote })
+}
+
+/// Makes a neighbour of whoever is at the other end.
+fn neighbour(node: &mut Node, link: u64, peer: &NodeId, remote: Remote) {
+    assert_eq!(closed(&up(node, 0, link, remote)), []);
+    tell(node, Input::Message { link: LinkId(link), message: handshake(peer) });
+    assert_eq!(node.link_to(peer), Some(LinkId(link)));
+}
+
+fn closed(out: &Outbox) -> Vec<CloseReason> {
+    let closed = out.outputs.iter().filter_map(|output| match output {
+        Output::Close { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    closed.collect()
+}
+
+fn is_silent(out: &Outbox) -> bool {
+    !out.outputs.iter().any(|output| matches!(output, Output::Send { .. }))
+}
+
+fn dials(out: &Outbox) -> Vec<(DialId, String, Reach)> {
+    let dials = out.outputs.iter().filter_map(|output| match output {
+        Output::Dial { dial, address, reach } => Some((*dial, address.host.clone(), *reach)),
+        _ => None,
+    });
+    dials.collect()
+}
+
+fn named(host: &str) -> Value {
+    Value::Array(vec![host.into(), 80.into()])
+}
+
+/// What a node dials when a neighbour at `ip` names `host` in a peers list.
+fn dialled_for(ip: Option<&str>, host: &str) -> Vec<(String, Reach)> {
+    let mut node = open_node();
+    let remote = ip.map(at).unwrap_or_default();
+    neighbour(&mut node, 1, &id("a"), remote);
+    let list = Value::Array(vec![Value::Array(vec![named(host), "friend".into()])]);
+    let list = message(kind::WHISPER, &id("a"), code::PEERS, &[list]);
+    let out = tell(&mut node, Input::Message { link: LinkId(1), message: list });
+    assert_eq!(closed(&out), [], "it may mean well");
+    let dials: Vec<_> = dials(&out).into_iter().map(|(_, host, reach)| (host, reach)).collect();
+    assert_eq!(node.counters().addresses_refused, u64::from(dials.is_empty()));
+    dials
+}
+
+/// T-60, T-61
+#[test]
+fn peers_lists_name_nothing_nearer_than_the_peer() {
+    let from = [(None, 4), (Some("127.0.0.1"), 3), (Some("192.168.1.2"), 2), (Some("8.8.8.8"), 1)];
+    let hosts =
+        [("0.0.0.0", 4), ("224.0.0.1", 4), ("127.0.0.1", 3), ("::1", 3), ("10.0.0.1", 2), ("9.9.9.9", 1)];
+    for (from, far) in from {
+        for (host, needs) in hosts {
+            let dialled = dialled_for(from, host);
+            assert_eq!(dialled.len(), usize::from(needs <= far), "{host} named from {from:?}");
+        }
+    }
+}
+
+/// T-62: where a name leads is not known before it is dialled.
+#[test]
+fn names_are_dialled_within_the_reach_of_whoever_named_them() {
+    let reach = |ip| dialled_for(ip, "example.org").remove(0).1;
+    assert_eq!(reach(Some("8.8.8.8")), Reach::Global);
+    assert_eq!(reach(Some("fd00::1")), Reach::Network);
+    assert_eq!(reach(Some("::1")), Reach::Machine);
+    assert_eq!(reach(None), Reach::Any);
+    let mut node = open_node();
+    let target = "example.org:1".parse().unwrap();
+    let out = tell(&mut node, Input::Command(Command::Connect { token: Token(1), target, persist: false }));
+    assert_eq!(dials(&out)[0].2, Reach::Any, "what the program asks for");
+}
+
+/// T-60: a lookup response is judged by whoever brings it, as is the address of a peer's own.
+#[test]
+fn answers_and_own_addresses_are_judged_too() {
+    let mut node = node_with(Trust::Claimed, Config { trust_lookups: true, ..Config::default() });
+    neighbour(&mut node, 1, &id("a"), at("8.8.8.8"));
+    let whisper = message(kind::WHISPER, &id("me"), code::WHISPER, &("x",));
+    let command = Command::Whisper { token: Token(1), to: id("far"), message: whisper };
+    let out = tell(&mut node, Input::Command(command));
+    let Some(Output::Send { body, .. }) = out.outputs.first() else { panic!("{out:?}") };
+    let request = Message::read(body.clone(), &Default::default()).unwrap();
+    let request = request.values(&Default::default()).unwrap().remove(1);
+    for (host, dialled) in [("127.0.0.1", false), ("192.168.0.1", false), ("9.9.9.9", true)] {
+        let found = Value::Array(vec![named(host), "far".into()]);
+        let answer = message(kind::BROADCAST, &id("b"), code::RESPONSE, &[request.clone(), found]);
+        let out = tell(&mut node, Input::Message { link: LinkId(1), message: answer });
+        assert_eq!(dials(&out).len(), usize::from(dialled), "{host}");
+    }
+    // Silent for long, it would be tried at the address of its handshake, which is a loopback one.
+    for seconds in [30, 60] {
+        assert_eq!(dials(&tell_at(&mut node, seconds, Input::Tick)), []);
+    }
+    assert_eq!(node.neighbour_count(), 0);
+}
+
+/// T-63, L-50
+#[test]
+fn named_addresses_are_dialled_at_a_walk() {
+    let config = Config { named_dials_per_minute: 6, max_outgoing: 1, ..Config::default() };
+    let mut node = node_with(Trust::Claimed, config);
+    neighbour(&mut node, 1, &id("a"), Remote::default());
+    let entry = |n: usize| Value::Array(vec![named(&format!("127.0.1.{n}")), Value::Nil]);
+    let list = message(kind::WHISPER, &id("a"), code::PEERS, &[Value::Array((1..100).map(entry).collect())]);
+    let mut out = tell(&mut node, Input::Message { link: LinkId(1), message: list });
+    let mut at_once = 0;
+    while let Some((dial, ..)) = dials(&out).first().cloned() {
+        at_once += 1;
+        out = tell(&mut node, Input::DialFailed { dial, problem: "refused".to_owned() });
+    }
+    assert_eq!(at_once, 6);
+    assert_eq!(dials(&tell_at(&mut node, 9, Input::Tick)), []);
+    assert_eq!(dials(&tell_at(&mut node, 10, Input::Tick)).len(), 1);
+}
+
+/// A control message that is none.
+fn nonsense(sender: &NodeId, kind: u64) -> Message {
+    message(kind, sender, if kind == kind::BROADCAST { code::RESPONSE } else { code::PEERS }, &("nonsense",))
+}
+
+/// Sends nonsense until the link is closed; returns how much it took.
+fn misbehave(node: &mut Node, link: u64, peer: &NodeId) -> usize {
+    for count in 1..1000 {
+        let message = nonsense(peer, kind::WHISPER);
+        let out = tell(node, Input::Message { link: LinkId(link), message });
+        if !closed(&out).is_empty() {
+            assert_eq!(closed(&out), [CloseReason::Misbehaved]);
+            let told = |output: &Output| {
+                matches!(output, Output::Event(Event::Disconnected { reason: CloseReason::Misbehaved, .. }))
+            };
+            assert!(out.outputs.iter().any(told));
+            return count;
+        }
+    }
+    panic!("nothing came of it");
+}
+
+/// T-64, T-65, T-66, L-51, L-52
+#[test]
+fn whoever_misbehaves_is_closed_and_refused() {
+    let mut node = proving_node();
+    neighbour(&mut node, 1, &proven(1), holding(1));
+    assert_eq!(misbehave(&mut node, 1, &proven(1)), 20);
+    let refused = up(&mut node, 299, 2, holding(1));
+    assert_eq!((closed(&refused), is_silent(&refused)), (vec![CloseReason::Misbehaved], true));
+    assert_eq!(closed(&up(&mut node, 299, 3, holding(2))), [], "others are let in");
+    assert_eq!(closed(&up(&mut node, 300, 4, holding(1))), []);
+    let counters = node.counters();
+    assert_eq!((counters.offences, counters.misbehaved, counters.peers_refused), (20, 1, 1));
+}
+
+/// T-66
+#[test]
+fn where_no_id_is_proven_the_address_is_refused_unless_many_share_it() {
+    let mut node = open_node();
+    neighbour(&mut node, 1, &id("a"), at("8.8.8.8"));
+    misbehave(&mut node, 1, &id("a"));
+    assert_eq!(closed(&up(&mut node, 1, 2, at("8.8.8.8"))), [CloseReason::Misbehaved]);
+    assert_eq!(closed(&up(&mut node, 1, 3, at("8.8.8.9"))), []);
+    let ip = |ip: &str| ip.parse::<IpAddr>().unwrap();
+    let now = Now { mono: Duration::from_secs(1), wall: TIME };
+    assert!(node.refuses(now, ip("8.8.8.8")) && !node.refuses(now, ip("8.8.8.9")));
+
+    for remote in [at("127.0.0.1"), Remote::default()] {
+        let mut node = open_node();
+        neighbour(&mut node, 1, &id("a"), remote.clone());
+        misbehave(&mut node, 1, &id("a"));
+        assert_eq!(closed(&up(&mut node, 0, 2, remote)), []);
+    }
+}
+
+/// T-64, T-68: what a link's end says of the other side.
+#[test]
+fn links_that_end_badly_count_only_if_no_honest_peer_ends_so() {
+    let offences = |reason: &CloseReason| {
+        let mut node = proving_node();
+        neighbour(&mut node, 1, &proven(1), holding(1));
+        tell(&mut node, Input::LinkDown { link: LinkId(1), reason: reason.clone() });
+        node.counters().offences
+    };
+    let method = Method::Zlib;
+    for reason in [
+        BodyError::Checksum.into(),
+        BodyError::TooShort { len: 1 }.into(),
+        BodyError::Decompress(DecompressError::Malformed { method }).into(),
+        CloseReason::HandshakeExpected,
+    ] {
+        assert_eq!(offences(&reason), 1, "{reason}");
+    }
+    for reason in [
+        CloseReason::Remote,
+        CloseReason::Broken("reset".to_owned()),
+        CloseReason::Stalled,
+        CloseReason::SlowFrame,
+        FrameError::TooLarge { length: 1 << 30, limit: 1 }.into(),
+        FrameError::Truncated { have: 1, need: 4 }.into(),
+        BodyError::Decompress(DecompressError::TooLarge { method, limit: 1 }).into(),
+    ] {
+        assert_eq!(offences(&reason), 0, "{reason}");
+    }
+    // A handshake in another name than the proven one, twice.
+    let mut node = proving_node();
+    for link in [1, 2] {
+        up(&mut node, 0, link, holding(1));
+        let out = tell(&mut node, Input::Message { link: LinkId(link), message: handshake(&proven(2)) });
+        assert_eq!((closed(&out), is_silent(&out)), (vec![CloseReason::WrongKey], true));
+    }
+    assert_eq!(closed(&up(&mut node, 0, 3, holding(1))), [CloseReason::Misbehaved]);
+    assert_eq!(closed(&up(&mut node, 0, 4, holding(2))), [], "nobody pays for whoever uses its name");
+}
+
+/// T-68
+#[test]
+fn nobody_pays_for_what_it_relays_in_good_faith() {
+    let mut node = proving_node();
+    neighbour(&mut node, 1, &proven(1), holding(1));
+    let link = LinkId(1);
+    for n in 0..1000 {
+        let author = proven(2);
+        let copy = message(kind::BROADCAST, &author, code::BROADCAST, &("again",));
+        let stale =
+            Message::pack(kind::BROADCAST, author.as_str(), Form::Str, n, code::BROADCAST, &(n,)).unwrap();
+        let unknown = message(kind::BROADCAST, &author, 0x30, &(n,));
+        for message in [copy, stale, unknown, nonsense(&author, kind::BROADCAST)] {
+            assert_eq!(closed(&tell(&mut node, Input::Message { link, message })), []);
+        }
+        assert_eq!(closed(&tell(&mut node, Input::Refused { link })), []);
+        assert_eq!(closed(&tell(&mut node, Input::Duplicates { link, count: 9 })), []);
+    }
+    assert_eq!(node.counters().offences, 0);
+}
+
+/// T-80
+#[test]
+fn nothing_is_said_to_somebody_else_than_the_one_dialled() {
+    let mut node = proving_node();
+    let target = format!("{}@127.0.0.1:1", proven(1)).parse().unwrap();
+    let out = tell(&mut node, Input::Command(Command::Connect { token: Token(1), target, persist: true }));
+    let (dial, ..) = dials(&out)[0];
+    let origin = Origin::Dialled(dial);
+    let out = tell(&mut node, Input::LinkUp { link: LinkId(1), origin, remote: holding(2) });
+    assert_eq!((closed(&out), is_silent(&out)), (vec![CloseReason::WrongPeer(proven(2))], true));
+    let failed = |output: &Output| {
+        let Output::Event(Event::Done { result: Err(CommandError::Connect { reason, .. }), .. }) = output
+        else {
+            return false;
+        };
+        *reason == Some(CloseReason::WrongPeer(proven(2)))
+    };
+    assert!(out.outputs.iter().any(failed));
+}
+
+/// T-81, L-53
+#[test]
+fn where_anyone_can_answer_nobody_is_looked_for() {
+    let whisper = |node: &mut Node, to: &NodeId| {
+        let message = message(kind::WHISPER, &id("me"), code::WHISPER, &("x",));
+        tell(node, Input::Command(Command::Whisper { token: Token(1), to: to.clone(), message }))
+    };
+    let mut node = open_node();
+    neighbour(&mut node, 1, &id("a"), Remote::default());
+    let out = whisper(&mut node, &id("far"));
+    let refused = |output: &Output| {
+        matches!(output, Output::Event(Event::Done { result: Err(CommandError::Unproven { .. }), .. }))
+    };
+    assert!(out.outputs.iter().any(refused) && is_silent(&out));
+    assert!(!is_silent(&whisper(&mut node, &id("a"))), "neighbours get theirs");
+
+    let mut node = node_with(Trust::Claimed, Config { trust_lookups: true, ..Config::default() });
+    neighbour(&mut node, 1, &id("a"), Remote::default());
+    assert!(!is_silent(&whisper(&mut node, &id("far"))));
+    let mut node = proving_node();
+    neighbour(&mut node, 1, &proven(1), holding(1));
+    assert!(!is_silent(&whisper(&mut node, &proven(7))));
+    for config in [Config::default(), Config::wan(), Config::lan(), Config::local()] {
+        assert!(!config.trust_lookups);
+    }
+}
