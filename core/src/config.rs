@@ -59,7 +59,9 @@ pub struct Config {
     /// Time to find and reach a node that is no neighbour (10 s); then `send` fails.
     pub lookup_timeout: Duration,
     /// Broadcasts older or newer than this many seconds by our clock are dropped (60, as in 0.7;
-    /// 0.7 itself takes any from the future, which lets old ones in again).
+    /// 0.7 itself takes any from the future, which lets old ones in again). In `tls` subnets no clock
+    /// counts: a broadcast is dropped that is older than another of its author that came two to three
+    /// times as long ago.
     pub fresh_seconds: u32,
     /// Ids of broadcasts remembered, at most (8 Mi of 8 bytes each; memory grows with traffic only).
     /// At the bound the oldest second is forgotten and everything as old is refused as stale, so
@@ -69,6 +71,11 @@ pub struct Config {
     pub seen_capacity: usize,
     /// The fewest seconds of broadcasts that are remembered whatever their number (3).
     pub fresh_floor: u32,
+    /// Authors whose newest stamp is remembered in `tls` subnets, at most (65,536 of about 150 bytes
+    /// each; memory grows with authors only). At the bound those are forgotten that have been silent
+    /// for longest. When all have spoken within the last three times `fresh_seconds`, broadcasts of
+    /// further ones are dropped.
+    pub max_authors: usize,
     /// Largest frame sent or accepted, and the most that a compressed one may unpack to, in bytes
     /// (16 MiB). A larger one from a peer ends its link; a larger one from the user is an error.
     pub max_frame: usize,
@@ -119,6 +126,7 @@ impl Default for Config {
             fresh_seconds: 60,
             seen_capacity: 8 << 20,
             fresh_floor: 3,
+            max_authors: 1 << 16,
             max_frame: MAX_FRAME,
             compression: Method::PREFERENCE.to_vec(),
             own_queue: 1 << 20,
@@ -208,6 +216,9 @@ impl Config {
         }
         if self.seen_capacity < 1024 {
             return wrong("seen_capacity", "give at least 1024");
+        }
+        if self.max_authors == 0 {
+            return wrong("max_authors", "give at least 1");
         }
         if self.fresh_floor == 0 || self.fresh_seconds < self.fresh_floor {
             return wrong("fresh_floor", "must be at least 1 and at most fresh_seconds");

@@ -19,7 +19,7 @@ use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Now, 
 use crate::runtime::{Item, Runtime, Started};
 use crate::transport::{Transport, tcp, tls::Tls};
 use crate::wire::codes::{code, kind};
-use crate::wire::{Form, Limits, Payload, Value};
+use crate::wire::{Limits, Payload, Value};
 
 /// How links are encrypted. Part of a subnet's protocol id, so nodes that differ never meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -335,10 +335,10 @@ impl Mesh {
     /// As [`Mesh::broadcast`], but fails with [`Error::Full`] or [`Error::Repeated`] instead of
     /// waiting; then nothing was sent to anyone.
     pub fn try_broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
-        let (now, message) = self.pack(kind::BROADCAST, code::BROADCAST, payload)?;
         if !self.runtime.0.has_own_room() {
             return Err(Error::Full { peers: self.runtime.0.full_peers() });
         }
+        let (now, message) = self.pack(kind::BROADCAST, code::BROADCAST, payload)?;
         self.send_packed(now, message).map_err(|unsent| match unsent {
             Unsent::Repeated(_) => Error::Repeated,
             Unsent::Failed(error) => error,
@@ -360,7 +360,6 @@ impl Mesh {
         code: u64,
         payload: &(impl Payload + ?Sized),
     ) -> Result<SendReport, Error> {
-        let (now, message) = self.pack(kind::BROADCAST, code, payload)?;
         let runtime = &self.runtime.0;
         if !runtime.has_own_room() {
             runtime.wait_for_own_room().await;
@@ -369,11 +368,14 @@ impl Mesh {
             // A loop that only sends must not keep everything else on this thread from running.
             yield_now().await;
         }
+        // After all waiting, so that what is stamped later is not sent before.
+        let (now, message) = self.pack(kind::BROADCAST, code, payload)?;
         match self.send_packed(now, message) {
-            Err(Unsent::Repeated(mut message)) => loop {
+            Err(Unsent::Repeated(message)) => loop {
                 sleep(REPEAT_PAUSE).await;
-                match self.send_packed(runtime.now(), message) {
-                    Err(Unsent::Repeated(again)) => message = again,
+                let now = runtime.now();
+                match self.send_packed(now, message.with_time(now.wall)?) {
+                    Err(Unsent::Repeated(_)) => {}
                     Err(Unsent::Failed(error)) => return Err(error),
                     Ok(report) => return Ok(report),
                 }
@@ -391,7 +393,7 @@ impl Mesh {
             return Err(Unsent::Failed(Error::Closed));
         }
         for ahead in 0..=MAX_AHEAD {
-            if ahead > 0 || message.header().time != now.wall {
+            if ahead > 0 {
                 message = message.with_time(now.wall + ahead).map_err(|e| Unsent::Failed(e.into()))?;
             }
             let id = message.id();
@@ -601,12 +603,14 @@ impl Message {
 
     /// When it was sent, in seconds since 1970 UTC by the author's clock.
     pub fn time(&self) -> i64 {
-        self.received.message.header().time
+        let stamps_per_second = self.runtime.identity.trust.stamps_per_second();
+        self.received.message.header().time.div_euclid(stamps_per_second)
     }
 
-    /// Whether it is proven that the author wrote it. Never in plaintext subnets.
+    /// Whether it is proven that the author wrote it. In `tls` subnets always, but for broadcasts where
+    /// signing was turned off; in all others never.
     pub fn verified(&self) -> bool {
-        false
+        self.received.verified
     }
 
     /// The payload, unpacked. Unpacks anew with every call.
@@ -784,6 +788,8 @@ stats! {
     stale: |(node, _)| node.counters().stale;
     /// Broadcasts dropped because their stamp lies in the future.
     future: |(node, _)| node.counters().future;
+    /// Broadcasts dropped because their author did not write them; each ended the link that brought it.
+    forged: |(node, _)| node.counters().forged;
     /// Messages dropped because of a limit that 0.7 does not have.
     refused: |(node, _)| node.counters().refused;
     /// Messages dropped because nobody here knows their code.
@@ -837,7 +843,7 @@ impl Runtime {
         payload: &(impl Payload + ?Sized),
     ) -> Result<(Now, crate::wire::Message), Error> {
         let now = self.now();
-        let message = crate::wire::Message::pack(kind, self.id.as_str(), Form::Str, now.wall, code, payload)?;
+        let message = self.identity.pack(kind, self.stamp(now), code, payload)?;
         let (size, limit) = (message.body().len(), self.config.max_frame);
         if size > limit {
             return Err(Error::TooLarge { size, limit });

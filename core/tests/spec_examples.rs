@@ -16,7 +16,7 @@ use peernet::wire::codes::{Place, TABLE, code, kind};
 use peernet::wire::{Decoder, Form, LENGTH_LEN, MAX_FRAME, Message, Method, base58, frame};
 use peernet::{Config, wire};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "README.md",
     "01-identity.md",
     "02-wire.md",
@@ -24,6 +24,7 @@ const FILES: [&str; 7] = [
     "04-mesh.md",
     "05-limits.md",
     "06-interop.md",
+    "07-trust.md",
 ];
 
 fn root() -> PathBuf {
@@ -360,7 +361,7 @@ fn every_rule_stands_in_its_table() {
             }
         }
     }
-    for file in &FILES[1..6] {
+    for file in FILES[1..].iter().filter(|file| **file != "06-interop.md") {
         let text = spec(file);
         let (rules, table) = text.split_once("\n## What checks it\n").unwrap();
         let rules: Vec<&str> = (rules.lines().filter_map(|line| line.strip_prefix("**")))

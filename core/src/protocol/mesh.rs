@@ -4,7 +4,7 @@
 //! passes it on to all its neighbours but the one it came from and the author. None passes it on
 //! twice.
 
-use super::node::Node;
+use super::node::{Node, Trust};
 use super::outbox::{Class, LinkId, Now, Outbox};
 use super::seen::Verdict;
 use crate::identity::NodeId;
@@ -12,7 +12,8 @@ use crate::wire::Message;
 
 impl Node {
     /// Whether everyone would take this own broadcast for a copy of one that was sent before: the
-    /// same payload under the same stamp. [`Message::with_time`] makes it another one.
+    /// same payload under the same stamp. [`Message::with_time`] makes it another one. Never where ids are
+    /// proven, because stamps are different there.
     pub fn would_repeat(&self, message: &Message) -> bool {
         let digest = message.body().first_chunk();
         digest.is_some_and(|digest| self.own.contains(digest))
@@ -21,8 +22,9 @@ impl Node {
     /// The first rule.
     pub(super) fn originate(&mut self, message: Message, out: &mut Outbox) {
         self.counters.broadcasts += 1;
-        if let Some(digest) = message.body().first_chunk() {
-            self.own.insert(digest);
+        match (&self.identity.trust, message.body().first_chunk()) {
+            (Trust::Claimed, Some(digest)) => self.own.insert(digest),
+            _ => self.use_stamp(message.header().time),
         }
         self.send_flood(None, Class::Own, message.into_body(), out);
     }
@@ -44,8 +46,13 @@ impl Node {
             self.counters.echoes += 1;
             return None;
         }
+        // What is read through the subnet's envelope is sealed; nothing else moves the memory.
+        if matches!(self.identity.trust, Trust::Proven { signed: true, .. }) && !message.is_sealed() {
+            self.counters.refused += 1;
+            return None;
+        }
         let digest = message.body().first_chunk()?;
-        match self.seen.insert(now.wall, message.header().time, digest) {
+        match self.memory.insert(now, &author, message.header().time, digest) {
             Verdict::New => {}
             Verdict::Known => {
                 self.counters.duplicates += 1;
@@ -57,6 +64,10 @@ impl Node {
             }
             Verdict::Future => {
                 self.counters.future += 1;
+                return None;
+            }
+            Verdict::Crowded => {
+                self.counters.refused += 1;
                 return None;
             }
         }

@@ -12,7 +12,9 @@
 //! | `mesh` | the three rules of a broadcast |
 //! | `lookup` | reaching nodes that are no neighbours |
 //! | `dialler` | which addresses are dialled, and when again |
-//! | `seen` | which broadcasts are known |
+//! | `seen` | which broadcasts are known, by their stamps |
+//! | `heard` | which broadcasts are known, by their authors |
+//! | `memory` | which of the two a subnet needs |
 //! | `reach` | which addresses a peer can make us dial |
 //! | `offence` | what no honest peer does, and what comes of it |
 
@@ -20,8 +22,10 @@ mod address;
 mod conversation;
 mod dialler;
 mod handshake;
+mod heard;
 mod link;
 mod lookup;
+mod memory;
 mod mesh;
 mod node;
 mod offence;
@@ -31,6 +35,7 @@ mod seen;
 
 pub use address::{Address, AddressError, Target};
 pub use handshake::{Dialect, Handshake};
+pub use heard::Heard;
 pub use node::{Counters, Identity, Neighbour, Node, Trust};
 pub use offence::Offence;
 pub use outbox::{

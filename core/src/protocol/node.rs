@@ -12,6 +12,7 @@ use super::dialler::{Dialler, Next, Purpose, State};
 use super::handshake::{Dialect, Handshake};
 use super::link::{Link, Peer, Sent};
 use super::lookup::Lookups;
+use super::memory::Memory;
 use super::mesh::Authors;
 use super::offence::Conduct;
 use super::outbox::{
@@ -19,11 +20,11 @@ use super::outbox::{
     Received, Remote, Token,
 };
 use super::reach::Reach;
-use super::seen::{OwnIds, Seen};
+use super::seen::OwnIds;
 use crate::config::Config;
 use crate::identity::{KeyPair, NodeId, ProtocolId};
 use crate::wire::codes::{code, kind};
-use crate::wire::{DIGEST_LEN, Form, Message, Value};
+use crate::wire::{DIGEST_LEN, Envelope, Form, Message, Payload, Value, ValueError};
 
 /// The largest body kept for a peer that asks for the last message again.
 const MAX_RESEND: usize = 16 << 10;
@@ -53,6 +54,48 @@ pub enum Trust {
         /// Whether authors sign their broadcasts.
         signed: bool,
     },
+}
+
+impl Trust {
+    /// What stamps count within a second where ids are proven. Two messages of one author then never
+    /// need the same stamp.
+    pub(super) const MICROSECONDS: i64 = 1_000_000;
+
+    /// What stamps count within a second.
+    pub fn stamps_per_second(&self) -> i64 {
+        match self {
+            Self::Claimed => 1,
+            Self::Proven { .. } => Self::MICROSECONDS,
+        }
+    }
+}
+
+impl Identity {
+    /// How the bodies of its subnet are made up.
+    pub fn envelope(&self) -> Envelope {
+        match self.trust {
+            Trust::Proven { signed: true, .. } => Envelope::Sealed(self.protocol.clone()),
+            _ => Envelope::Plain,
+        }
+    }
+
+    /// Packs a message of the node's own whose payload is `code` followed by `payload`, and seals it
+    /// where its subnet wants that. `stamp` is its time in [`Trust::stamps_per_second`].
+    ///
+    /// Fails when a value has no msgpack form ([`ValueError`] says which).
+    pub fn pack(
+        &self,
+        kind: u64,
+        stamp: i64,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<Message, ValueError> {
+        let message = Message::pack(kind, self.id.as_str(), Form::Str, stamp, code, payload)?;
+        Ok(match &self.trust {
+            Trust::Proven { keys, signed: true } if kind == kind::BROADCAST => message.sealed(keys),
+            _ => message,
+        })
+    }
 }
 
 /// A neighbour: a peer whose handshake is done.
@@ -90,6 +133,8 @@ pub struct Counters {
     pub stale: u64,
     /// Broadcasts dropped because their stamp lies in the future.
     pub future: u64,
+    /// Broadcasts dropped because their author did not write them. Each ended the link that brought it.
+    pub forged: u64,
     /// Messages dropped because of a limit that 0.7 does not have, or a sender that is no node id.
     pub refused: u64,
     /// Messages dropped because nobody here knows their code.
@@ -138,12 +183,14 @@ pub struct Node {
     pub(super) table: BTreeMap<NodeId, LinkId>,
     pub(super) dialler: Dialler,
     pub(super) lookups: Lookups,
-    pub(super) seen: Seen,
+    pub(super) memory: Memory,
     pub(super) own: OwnIds,
     pub(super) authors: Authors,
     pub(super) conduct: Conduct,
     pub(super) timers: BTreeSet<(Duration, Timer)>,
     pub(super) counters: Counters,
+    /// The highest of its own stamps, where ids are proven.
+    last_stamp: i64,
     /// Order of everything sent, and the last broadcast sent, for peers that ask for it again.
     pub(super) sent: u64,
     pub(super) last_flood: Option<Sent>,
@@ -158,7 +205,7 @@ impl Node {
         let mut rng = SmallRng::seed_from_u64(seed);
         let secret = [rng.next_u64(), rng.next_u64()];
         Self {
-            seen: Seen::new(config.fresh_seconds, config.fresh_floor, config.seen_capacity, secret),
+            memory: Memory::new(&identity.trust, &config, secret),
             own: OwnIds::default(),
             identity,
             config,
@@ -171,6 +218,7 @@ impl Node {
             conduct: Conduct::default(),
             timers: BTreeSet::new(),
             counters: Counters::default(),
+            last_stamp: i64::MIN,
             sent: 0,
             last_flood: None,
             legacy_peers: 0,
@@ -238,13 +286,13 @@ impl Node {
     /// already, so that a copy need not be verified: whoever lies about it only gets its own frame
     /// dropped.
     pub fn are_known(&self, now: Now, claims: &[(i64, [u8; DIGEST_LEN])], known: &mut Vec<bool>) {
-        self.seen.are_known(now.wall, claims, known);
+        self.memory.are_known(now, claims, known);
     }
 
     /// Whether readers should wait before they hand in more broadcasts: the memory for their ids is
     /// full (see [`Config::seen_capacity`]).
     pub fn must_wait(&mut self, now: Now) -> bool {
-        self.seen.is_full(now.wall)
+        self.memory.is_full(now)
     }
 
     /// Takes one input and puts what is to be done into `out`.
@@ -259,6 +307,7 @@ impl Node {
                 self.counters.refused += 1;
                 self.heard(now, link, out);
             }
+            Input::Forged { link } => self.on_forged(now, link, out),
             Input::Command(command) => self.on_command(now, command, out),
             Input::Tick => self.on_tick(now, out),
             Input::LinkUp { link, origin, remote } => self.on_link_up(now, link, origin, &remote, out),
@@ -272,6 +321,16 @@ impl Node {
     fn heard(&mut self, now: Now, from: LinkId, out: &mut Outbox) {
         match self.links.get_mut(&from) {
             Some(link) if link.peer.is_some() => link.hear(now.mono),
+            Some(_) => self.close_link(now, from, CloseReason::HandshakeExpected, out),
+            None => {}
+        }
+    }
+
+    /// Honest nodes verify what they relay, so it was the neighbour that forged or altered it.
+    fn on_forged(&mut self, now: Now, from: LinkId, out: &mut Outbox) {
+        self.counters.forged += 1;
+        match self.links.get(&from) {
+            Some(link) if link.peer.is_some() => self.close_link(now, from, CloseReason::Forged, out),
             Some(_) => self.close_link(now, from, CloseReason::HandshakeExpected, out),
             None => {}
         }
@@ -341,7 +400,11 @@ impl Node {
         out: &mut Outbox,
     ) {
         self.counters.delivered += 1;
-        out.event(Event::Received(Received { kind, code, sender, link, message }));
+        let verified = match kind {
+            Kind::Broadcast => message.is_sealed(),
+            Kind::Whisper => self.identity.trust != Trust::Claimed,
+        };
+        out.event(Event::Received(Received { kind, code, sender, link, message, verified }));
     }
 
     fn on_command(&mut self, now: Now, command: Command, out: &mut Outbox) {
@@ -621,8 +684,21 @@ impl Node {
     }
 
     /// Packs a message of ours. Our own values always have a msgpack form.
-    pub(super) fn pack(&self, now: Now, kind: u64, code: u64, payload: &[Value]) -> Option<Message> {
-        Message::pack(kind, self.identity.id.as_str(), Form::Str, now.wall, code, payload).ok()
+    pub(super) fn pack(&mut self, now: Now, kind: u64, code: u64, payload: &[Value]) -> Option<Message> {
+        let stamp = match self.identity.trust {
+            Trust::Claimed => now.wall,
+            Trust::Proven { .. } => {
+                let clock = now.wall.saturating_mul(Trust::MICROSECONDS);
+                self.use_stamp(clock.max(self.last_stamp.saturating_add(1)));
+                self.last_stamp
+            }
+        };
+        self.identity.pack(kind, stamp, code, payload).ok()
+    }
+
+    /// Later stamps are higher than this one.
+    pub(super) fn use_stamp(&mut self, stamp: i64) {
+        self.last_stamp = stamp.max(self.last_stamp);
     }
 
     /// Sends to one link, and remembers what was sent last there.

@@ -66,6 +66,7 @@ impl Offence {
             CloseReason::Body(BodyError::Decompress(DecompressError::TooLarge { .. })) => return None,
             CloseReason::Body(_) => Self::BadFrame,
             CloseReason::Message(_) => Self::BadMessage,
+            CloseReason::Forged => Self::Forged,
             _ => return None,
         })
     }

@@ -96,10 +96,28 @@ pub enum Input {
         /// On which link.
         link: LinkId,
     },
+    /// A broadcast arrived that is not by the author it names.
+    Forged {
+        /// On which link.
+        link: LinkId,
+    },
     /// The user wants something.
     Command(Command),
     /// The time that [`super::Node::next_timer`] named has come (or any other; it does no harm).
     Tick,
+}
+
+impl Input {
+    /// What a frame on `link` is to the machine, given what [`Envelope::read`](crate::wire::Envelope)
+    /// said to its body. An error ends the link.
+    pub fn read(link: LinkId, message: Result<Message, MessageError>) -> Result<Self, CloseReason> {
+        match message {
+            Ok(message) => Ok(Self::Message { link, message }),
+            Err(MessageError::Seal(_)) => Ok(Self::Forged { link }),
+            Err(error) if error.is_malformed() => Err(error.into()),
+            Err(_) => Ok(Self::Refused { link }),
+        }
+    }
 }
 
 /// What the user wants.
@@ -265,6 +283,9 @@ pub struct Received {
     pub link: LinkId,
     /// The message itself.
     pub message: Message,
+    /// Whether it is proven that the author wrote it: by its seal, or where ids are proven, by the link
+    /// on which a whisper came.
+    pub verified: bool,
 }
 
 impl Received {
@@ -335,6 +356,9 @@ pub enum CloseReason {
     /// A body is no message.
     #[error("bad message: {0}")]
     Message(#[from] MessageError),
+    /// It sent a broadcast that is not by the author it names.
+    #[error("it sent a message in another's name")]
+    Forged,
 }
 
 impl CloseReason {
@@ -360,6 +384,7 @@ impl CloseReason {
             Self::Frame(_) => "bad_frame",
             Self::Body(_) => "bad_frame",
             Self::Message(_) => "bad_message",
+            Self::Forged => "forged",
         }
     }
 }

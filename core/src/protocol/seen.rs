@@ -18,10 +18,12 @@ pub enum Verdict {
     Stale,
     /// Stamped too far in the future.
     Future,
+    /// By one author more than can be remembered.
+    Crowded,
 }
 
 /// Questions asked of memory at the same time.
-const PROBES: usize = 64;
+pub(super) const PROBES: usize = 64;
 
 /// Spans of forgotten seconds that are kept apart, at most.
 const MAX_SPANS: usize = 8;
@@ -39,7 +41,7 @@ pub struct Seen {
     least_window: i64,
     capacity: usize,
     len: usize,
-    secret: [u64; 2],
+    secret: Secret,
     last_wall: i64,
 }
 
@@ -54,7 +56,7 @@ impl Seen {
             least_window: least_window.into(),
             capacity,
             len: 0,
-            secret: [secret[0] | 1, secret[1]],
+            secret: Secret::new(secret),
             last_wall: i64::MIN,
         }
     }
@@ -66,7 +68,7 @@ impl Seen {
         }
         // The newest second is the likeliest.
         match self.seconds.iter().rev().find(|(second, _)| *second == stamp) {
-            Some((_, table)) if table.contains(self.key(digest)) => Verdict::Known,
+            Some((_, table)) if table.contains(self.secret.key(digest)) => Verdict::Known,
             _ if self.is_too_far_ahead(wall, stamp) => Verdict::Future,
             _ => Verdict::New,
         }
@@ -92,7 +94,7 @@ impl Seen {
         for claims in claims.chunks(PROBES) {
             for ((stamp, digest), probe) in claims.iter().zip(&mut probes) {
                 let table = self.seconds.iter().rev().find(|(second, _)| second == stamp);
-                let key = self.key(digest);
+                let key = self.secret.key(digest);
                 *probe = (key, table.map_or(0, |(_, table)| table.first_at(key)));
             }
             let is_known = |((stamp, digest), (key, found)): (&(i64, [u8; DIGEST_LEN]), &(u64, u64))| {
@@ -112,7 +114,7 @@ impl Seen {
         if self.is_too_far_ahead(wall, stamp) {
             return self.check(wall, stamp, digest);
         }
-        let key = self.key(digest);
+        let key = self.secret.key(digest);
         let at = match self.seconds.iter().rposition(|(second, _)| *second <= stamp) {
             Some(at) if self.seconds.get(at).is_some_and(|(second, _)| *second == stamp) => at,
             before => {
@@ -207,13 +209,23 @@ impl Seen {
             }
         }
     }
+}
+
+/// What makes the places of ids in tables unforeseeable.
+#[derive(Debug)]
+pub(super) struct Secret([u64; 2]);
+
+impl Secret {
+    pub(super) fn new([factor, mask]: [u64; 2]) -> Self {
+        Self([factor | 1, mask])
+    }
 
     /// 64 bits of the digest under a secret, so that nobody can look for two ids that share them.
-    fn key(&self, digest: &[u8; DIGEST_LEN]) -> u64 {
+    pub(super) fn key(&self, digest: &[u8; DIGEST_LEN]) -> u64 {
         let lane = |at: usize| {
             digest.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |lane| u64::from_le_bytes(*lane))
         };
-        let mixed = lane(0) ^ self.secret[1] ^ (lane(8).wrapping_mul(self.secret[0])).rotate_left(29);
+        let mixed = lane(0) ^ self.0[1] ^ (lane(8).wrapping_mul(self.0[0])).rotate_left(29);
         // 0 marks an empty place.
         mixed.max(1)
     }
@@ -254,7 +266,7 @@ fn plain_key(digest: &[u8; DIGEST_LEN]) -> u64 {
 
 /// Open-addressed set of non-zero keys that are uniformly distributed by themselves.
 #[derive(Debug, Default)]
-struct Table {
+pub(super) struct Table {
     places: Vec<u64>,
     len: usize,
 }
@@ -263,17 +275,21 @@ struct Table {
 const FIRST_PLACES: usize = 16;
 
 impl Table {
-    fn clear(&mut self) {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn clear(&mut self) {
         self.places.fill(0);
         self.len = 0;
     }
 
-    fn contains(&self, key: u64) -> bool {
+    pub(super) fn contains(&self, key: u64) -> bool {
         !self.places.is_empty() && self.places.get(self.place_of(key)).is_some_and(|found| *found == key)
     }
 
     /// What stands where `key` would stand if nothing else were in its way.
-    fn first_at(&self, key: u64) -> u64 {
+    pub(super) fn first_at(&self, key: u64) -> u64 {
         #[allow(clippy::cast_possible_truncation)]
         let at = key as usize & self.places.len().wrapping_sub(1);
         self.places.get(at).copied().unwrap_or(0)
@@ -295,7 +311,7 @@ impl Table {
     }
 
     /// Adds a key; `false` if it is there already.
-    fn insert(&mut self, key: u64) -> bool {
+    pub(super) fn insert(&mut self, key: u64) -> bool {
         if self.len * 4 >= self.places.len() * 3 {
             let size = (self.places.len() * 2).max(FIRST_PLACES);
             let old = std::mem::replace(&mut self.places, vec![0; size]);

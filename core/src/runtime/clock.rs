@@ -16,6 +16,8 @@ pub(super) struct Clock {
     wall_at_start: AtomicI64,
     /// When the two were last compared, in milliseconds since `start`.
     compared: AtomicU64,
+    /// The last stamp that was given.
+    last_stamp: AtomicI64,
 }
 
 impl Clock {
@@ -26,6 +28,7 @@ impl Clock {
             coarse_start: coarse().unwrap_or_default(),
             wall_at_start: AtomicI64::new(0),
             compared: AtomicU64::new(0),
+            last_stamp: AtomicI64::new(i64::MIN),
         };
         clock.compare(Duration::ZERO);
         clock
@@ -43,6 +46,19 @@ impl Clock {
     /// The present: for timers, which must not be early.
     pub(super) fn exact(&self) -> Now {
         self.at_mono(self.start.elapsed())
+    }
+
+    /// The present in microseconds since 1970, and never the same twice, nor less than before, also
+    /// when the system's clock is set back.
+    pub(super) fn stamp(&self) -> i64 {
+        let mono = self.now().mono;
+        let since_start = i64::try_from(mono.as_micros()).unwrap_or(i64::MAX);
+        let start = self.wall_at_start.load(Ordering::Relaxed).saturating_mul(1000);
+        let clock = start.saturating_add(since_start);
+        let next = |last: i64| clock.max(last.saturating_add(1));
+        let last =
+            self.last_stamp.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        last.map_or(clock, next)
     }
 
     /// When a time of the machine comes.
@@ -85,4 +101,39 @@ fn coarse() -> Option<Duration> {
 #[cfg(not(target_os = "linux"))]
 fn coarse() -> Option<Duration> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// T-40
+    #[test]
+    fn stamps_rise_whatever_is_done_to_the_clock() {
+        let clock = Clock::new();
+        let mut last = i64::MIN;
+        for set_back in [0, 0, 3_600_000, 0, i64::MAX, 0, 0] {
+            let wall = clock.wall_at_start.load(Ordering::Relaxed);
+            clock.wall_at_start.store(wall.saturating_sub(set_back), Ordering::Relaxed);
+            for _ in 0..1000 {
+                let stamp = clock.stamp();
+                assert!(stamp > last);
+                last = stamp;
+            }
+        }
+    }
+
+    /// T-40
+    #[test]
+    fn threads_share_the_order_of_stamps() {
+        let clock = Clock::new();
+        let stamps = |_| (0..10_000).map(|_| clock.stamp()).collect::<Vec<i64>>();
+        let all: Vec<Vec<i64>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || stamps(n))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        assert!(all.iter().all(|stamps| stamps.is_sorted()));
+        let distinct: std::collections::BTreeSet<&i64> = all.iter().flatten().collect();
+        assert_eq!(distinct.len(), 40_000);
+    }
 }

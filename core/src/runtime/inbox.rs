@@ -238,7 +238,14 @@ mod tests {
     fn message(number: u64) -> Item {
         let message = Message::pack(0, "a", Form::Str, 0, 0, &(number,)).unwrap();
         let sender = NodeId::parse("a").unwrap();
-        Item::Message(Received { kind: Kind::Broadcast, code: 0, sender, link: LinkId(1), message })
+        Item::Message(Received {
+            kind: Kind::Broadcast,
+            code: 0,
+            sender,
+            link: LinkId(1),
+            message,
+            verified: false,
+        })
     }
 
     fn numbers(inbox: &Inbox) -> Vec<String> {

@@ -18,11 +18,11 @@ use super::{reader, writer};
 use crate::config::Config;
 use crate::identity::NodeId;
 use crate::protocol::{
-    Address, CloseReason, Command, CommandError, DialId, Event, Input, LinkId, Node, Now, Origin, Outbox,
-    Output, Reach, Received, Token,
+    Address, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin,
+    Outbox, Output, Reach, Received, Token, Trust,
 };
 use crate::transport::{Connection, Transport};
-use crate::wire::{DIGEST_LEN, Message};
+use crate::wire::{DIGEST_LEN, Envelope, Message};
 
 /// After an accept failed (mostly: no file descriptors left), the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -57,7 +57,9 @@ struct Core {
 
 /// One running node.
 pub(crate) struct Runtime {
-    pub(crate) id: NodeId,
+    pub(crate) identity: Identity,
+    /// How its subnet's bodies are made up.
+    pub(super) envelope: Envelope,
     pub(crate) config: Config,
     pub(crate) inbox: Inbox,
     pub(crate) traffic: Arc<TrafficCounters>,
@@ -89,7 +91,8 @@ impl Runtime {
     pub(crate) fn start(started: Started) -> Arc<Self> {
         let config = started.node.config().clone();
         let runtime = Arc::new(Self {
-            id: started.node.identity().id.clone(),
+            identity: started.node.identity().clone(),
+            envelope: started.node.identity().envelope(),
             inbox: Inbox::new(config.inbox_messages, config.inbox_bytes),
             traffic: Arc::default(),
             pressure: Arc::default(),
@@ -129,6 +132,14 @@ impl Runtime {
 
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// The stamp of a message made now: different from, and higher than, all before where ids are proven.
+    pub(crate) fn stamp(&self, now: Now) -> i64 {
+        match self.identity.trust {
+            Trust::Claimed => now.wall,
+            Trust::Proven { .. } => self.clock.stamp(),
+        }
     }
 
     /// Looks at the state machine.

@@ -12,9 +12,11 @@ use super::node::Runtime;
 use super::queue::{LinkQueue, TrafficCounters};
 use super::writer::REST_AFTER;
 use crate::protocol::{CloseReason, Handshake, Input};
-use crate::wire::body::{is_plain, open, unverified};
+use crate::wire::body::unverified;
 use crate::wire::codes::kind;
-use crate::wire::{DIGEST_LEN, Decoder, Header, LENGTH_LEN, Limits, Message, Method};
+use crate::wire::{
+    BodyError, DIGEST_LEN, Decoder, Envelope, Header, LENGTH_LEN, Limits, Message, MessageError, Method,
+};
 
 /// Largest frame taken before the handshake: a stranger gets no more memory than this.
 const OPENING_FRAME: usize = 64 << 10;
@@ -37,6 +39,8 @@ struct Batch {
     known: Vec<bool>,
     duplicates: u64,
     refused: u64,
+    /// Messages that are not by the author they name.
+    forged: u64,
     frames: u64,
     bytes: usize,
 }
@@ -129,7 +133,8 @@ fn cut(
         }
         let header = batch.headers.get(at).copied().flatten();
         let limit = runtime.config.max_frame;
-        match verify(run.take(decoder, len), header, methods, limit, &mut batch.bytes) {
+        let envelope = &runtime.envelope;
+        match verify(envelope, run.take(decoder, len), header, methods, limit, &mut batch.bytes)? {
             Ok(message) => {
                 let changes_methods =
                     message.header().kind == kind::RENEGOTIATE || Handshake::is_one(&message);
@@ -138,8 +143,13 @@ fn cut(
                     break;
                 }
             }
-            Err(CloseReason::Message(error)) if !error.is_malformed() => batch.refused += 1,
-            Err(reason) => return Err(reason),
+            Err(MessageError::Seal(_)) => {
+                batch.forged += 1;
+                // Mostly the last of this neighbour, and verifying is dear.
+                break;
+            }
+            Err(error) if error.is_malformed() => return Err(error.into()),
+            Err(_) => batch.refused += 1,
         }
     }
     Ok(())
@@ -198,22 +208,23 @@ fn read_claims(runtime: &Runtime, decoder: &Decoder, most: usize, batch: &mut Ba
 /// The message in a frame, whose size unpacked is added to `bytes`. With the header that its bytes
 /// show when taken as they are, nothing is read twice.
 fn verify(
+    envelope: &Envelope,
     frame: Bytes,
     header: Option<Header>,
     methods: &[Method],
     limit: usize,
     bytes: &mut usize,
-) -> Result<Message, CloseReason> {
+) -> Result<Result<Message, MessageError>, BodyError> {
     let limits = Limits::default();
     match header {
-        Some(header) if is_plain(&frame) => {
+        Some(header) if envelope.holds(&frame) => {
             *bytes += frame.len();
-            Ok(Message::read_behind(header, frame, &limits)?)
+            Ok(envelope.read_behind(header, frame, &limits))
         }
         _ => {
-            let body = open(frame, methods, limit)?;
+            let body = envelope.open(frame, methods, limit)?;
             *bytes += body.len();
-            Ok(Message::read(body, &limits)?)
+            Ok(envelope.read(body, &limits))
         }
     }
 }
@@ -223,11 +234,13 @@ async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
     let link = queue.link;
     let duplicates = std::mem::take(&mut batch.duplicates);
     let refused = std::mem::take(&mut batch.refused);
+    let forged = std::mem::take(&mut batch.forged);
     let heavy = std::mem::take(&mut batch.bytes) >= BATCH_BYTES;
     batch.frames = 0;
     let inputs = (batch.messages.drain(..).map(|message| Input::Message { link, message }))
         .chain((duplicates > 0).then_some(Input::Duplicates { link, count: duplicates }))
-        .chain((0..refused).map(|_| Input::Refused { link }));
+        .chain((0..refused).map(|_| Input::Refused { link }))
+        .chain((0..forged).map(|_| Input::Forged { link }));
     let crowded = runtime.feed(inputs);
     if crowded {
         runtime.wait_for_room(queue).await;

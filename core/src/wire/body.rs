@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::compression::{DecompressError, Method};
 use super::frame::DIGEST_LEN;
 use super::message::Header;
+use super::seal::Envelope;
 
 /// Why the content of a frame is not a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +87,8 @@ pub fn digest(packed: &[u8]) -> [u8; DIGEST_LEN] {
     digest
 }
 
-/// Whether `body` is an uncompressed body: a digest followed by the bytes it is the digest of.
+/// Whether `body` is an uncompressed body without a seal: a digest followed by the bytes it is the
+/// digest of.
 pub fn is_plain(body: &[u8]) -> bool {
     body.split_first_chunk::<DIGEST_LEN>().is_some_and(|(carried, packed)| digest(packed) == *carried)
 }
@@ -98,34 +100,47 @@ pub fn unverified(frame: &[u8]) -> Option<(&[u8; DIGEST_LEN], Header)> {
     Header::read(frame).ok().map(|header| (carried, header))
 }
 
-/// The uncompressed, verified body in the content of a frame, from a sender with whom the
-/// compression `methods` were agreed, in the order to try them. Never unpacks more than `limit`
-/// bytes.
-///
-/// A frame does not say how it was compressed, and an uncompressed body may look compressed. The
-/// checksum decides: a reading counts only if its checksum holds, so that nothing is misread.
+/// As [`Envelope::open`], where there are no seals.
 pub fn open(frame: Bytes, methods: &[Method], limit: usize) -> Result<Bytes, BodyError> {
-    // An uncompressed body reads as a message header behind its digest; hardly anything else does.
-    let plain = methods.is_empty() || Header::read(&frame).is_ok();
-    if plain && is_plain(&frame) {
-        return Ok(frame);
+    Envelope::Plain.open(frame, methods, limit)
+}
+
+impl Envelope {
+    /// Whether `body` is an uncompressed body of this subnet: a digest, the bytes it is the digest of,
+    /// and room for a seal where there is to be one. The seal itself is not looked at.
+    pub fn holds(&self, body: &[u8]) -> bool {
+        self.without_seal(body).is_some_and(is_plain)
     }
-    let mut failed = None;
-    for method in methods.iter().filter(|method| method.looks_like(&frame)) {
-        match method.decompress(&frame, limit) {
-            Ok(body) if is_plain(&body) => return Ok(body.into()),
-            Ok(_) => {}
-            Err(error @ DecompressError::TooLarge { .. }) => failed = Some(error),
-            Err(_) => {}
+
+    /// The uncompressed, verified body in the content of a frame, from a sender with whom the
+    /// compression `methods` were agreed, in the order to try them. Never unpacks more than `limit`
+    /// bytes.
+    ///
+    /// A frame does not say how it was compressed, and an uncompressed body may look compressed. The
+    /// checksum decides: a reading counts only if its checksum holds, so that nothing is misread.
+    pub fn open(&self, frame: Bytes, methods: &[Method], limit: usize) -> Result<Bytes, BodyError> {
+        // An uncompressed body reads as a message header behind its digest; hardly anything else does.
+        let plain = methods.is_empty() || Header::read(&frame).is_ok();
+        if plain && self.holds(&frame) {
+            return Ok(frame);
         }
-    }
-    if !plain && is_plain(&frame) {
-        return Ok(frame);
-    }
-    match failed {
-        Some(error) => Err(error.into()),
-        None if frame.len() < DIGEST_LEN => Err(BodyError::TooShort { len: frame.len() }),
-        None => Err(BodyError::Checksum),
+        let mut failed = None;
+        for method in methods.iter().filter(|method| method.looks_like(&frame)) {
+            match method.decompress(&frame, limit) {
+                Ok(body) if self.holds(&body) => return Ok(body.into()),
+                Ok(_) => {}
+                Err(error @ DecompressError::TooLarge { .. }) => failed = Some(error),
+                Err(_) => {}
+            }
+        }
+        if !plain && self.holds(&frame) {
+            return Ok(frame);
+        }
+        match failed {
+            Some(error) => Err(error.into()),
+            None if frame.len() < DIGEST_LEN => Err(BodyError::TooShort { len: frame.len() }),
+            None => Err(BodyError::Checksum),
+        }
     }
 }
 

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use rmp::Marker;
 
 use super::body;
+use super::codes::kind;
 use super::frame::DIGEST_LEN;
+use super::seal::{self, Envelope, SEAL_LEN, SealError};
 use super::value::{self, Limits, Pack, Payload, Value, ValueError};
-use crate::identity::MessageId;
+use crate::identity::{KeyPair, MessageId};
 
 /// Which msgpack type carries a text: 0.7's implementations disagree, and some of them only find a
 /// node under the form in which they first saw its id.
@@ -40,6 +42,9 @@ pub enum MessageError {
     /// The payload does not read.
     #[error("payload: {0}")]
     Payload(#[from] ValueError),
+    /// It is not by the author that it names.
+    #[error("seal: {0}")]
+    Seal(#[from] SealError),
 }
 
 impl MessageError {
@@ -48,7 +53,8 @@ impl MessageError {
     pub fn is_malformed(&self) -> bool {
         match self {
             Self::Unreadable(_) => true,
-            Self::NotAMessage(_) | Self::Header(_) => false,
+            // 0.7 knows no seals.
+            Self::NotAMessage(_) | Self::Header(_) | Self::Seal(_) => false,
             Self::Payload(error) => error.is_malformed(),
         }
     }
@@ -61,7 +67,7 @@ pub struct Header {
     pub kind: u64,
     /// The form of the sender's id.
     pub sender_form: Form,
-    /// Seconds since 1970 UTC, by the author's clock.
+    /// The stamp, by the author's clock: seconds since 1970 UTC, in `tls` subnets microseconds.
     pub time: i64,
     /// The number of payload elements.
     pub count: usize,
@@ -94,6 +100,7 @@ const HEADER_MAX: usize = 5 + 9 + 5 + 9 + 9;
 const SCRATCH: usize = 4 << 10;
 
 /// One message: its verified body, and where its parts are. The payload stays packed until asked for.
+/// One that is sealed ([`Message::is_sealed`]) is by the author it names.
 ///
 /// ```
 /// use peernet::wire::{Form, Limits, Message, Value};
@@ -107,6 +114,8 @@ const SCRATCH: usize = 4 << 10;
 pub struct Message {
     body: Bytes,
     header: Header,
+    /// Where the payload ends, and the seal begins if there is one.
+    end: usize,
 }
 
 impl Message {
@@ -141,7 +150,13 @@ impl Message {
         Self::build(kind, sender, form, time, (count, size), |out| payload.pack_all(out))
     }
 
-    /// The same message under another stamp, and so with another id.
+    /// The same message with its author's seal behind it; only the author has the `keys` for it.
+    pub fn sealed(&self, keys: &KeyPair) -> Self {
+        let body = seal::seal(self.unsealed(), keys);
+        Self { body, header: self.header, end: self.end }
+    }
+
+    /// The same message under another stamp, and so with another id, and without a seal.
     pub fn with_time(&self, time: i64) -> Result<Self, ValueError> {
         let Header { kind, sender_form, count, .. } = self.header;
         let packed = self.packed();
@@ -163,7 +178,7 @@ impl Message {
         if need > SCRATCH {
             let mut out = Vec::with_capacity(need);
             let header = Self::write(&mut out, kind, sender, form, time, count, payload)?;
-            return Ok(Self { body: out.into(), header });
+            return Ok(Self::whole(out.into(), header));
         }
         // Packed where there is room already, and copied once its length is known: one allocation of
         // the right size costs less than one that is too large and what `Bytes` needs to keep it.
@@ -171,8 +186,14 @@ impl Message {
         OUT.with_borrow_mut(|out| {
             out.clear();
             let header = Self::write(out, kind, sender, form, time, count, payload)?;
-            Ok(Self { body: Bytes::copy_from_slice(out), header })
+            Ok(Self::whole(Bytes::copy_from_slice(out), header))
         })
+    }
+
+    /// Without a seal.
+    fn whole(body: Bytes, header: Header) -> Self {
+        let end = body.len();
+        Self { body, header, end }
     }
 
     /// Writes a whole body.
@@ -211,25 +232,22 @@ impl Message {
         Ok(Header { kind, sender_form: form, time, count, sender_at, sender_len: sender.len(), payload_at })
     }
 
-    /// Reads a message from a body whose digest has been verified ([`super::open`]): the header, and
-    /// that the whole payload is well-formed and within `limits`.
+    /// As [`Envelope::read`], where there are no seals.
     pub fn read(body: Bytes, limits: &Limits) -> Result<Self, MessageError> {
-        Self::read_behind(Header::read(&body)?, body, limits)
+        Envelope::Plain.read(body, limits)
     }
 
-    /// As [`Message::read`], where the header has been read from the same bytes already.
-    pub(crate) fn read_behind(header: Header, body: Bytes, limits: &Limits) -> Result<Self, MessageError> {
-        let end = header.sender_at + header.sender_len;
-        let sender = body.get(header.sender_at..end).unwrap_or_default();
-        if header.sender_form == Form::Str && std::str::from_utf8(sender).is_err() {
+    /// Checks the sender, and the payload up to `end`, for which the header leaves room.
+    fn check(header: Header, body: Bytes, end: usize, limits: &Limits) -> Result<Self, MessageError> {
+        let message = Self { body, header, end };
+        if header.sender_form == Form::Str && std::str::from_utf8(message.sender()).is_err() {
             return Err(ValueError::InvalidUtf8 { at: header.sender_at }.into());
         }
-        let packed = body.get(header.payload_at..).unwrap_or_default();
-        value::validate(packed, header.count, limits)?;
-        Ok(Self { body, header })
+        value::validate(message.packed(), header.count, limits)?;
+        Ok(message)
     }
 
-    /// The uncompressed body, digest first: the bytes that are relayed.
+    /// The uncompressed body, digest first and the seal, if any, last: the bytes that are relayed.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -249,6 +267,17 @@ impl Message {
         MessageId::from_digest(self.body.first_chunk().copied().unwrap_or_default())
     }
 
+    /// Whether it carries its author's seal. What [`Envelope::read`] gave is sealed only if the seal has
+    /// been verified.
+    pub fn is_sealed(&self) -> bool {
+        self.end < self.body.len()
+    }
+
+    /// The body without the seal.
+    fn unsealed(&self) -> &[u8] {
+        self.body.get(..self.end).unwrap_or_default()
+    }
+
     /// The author's node id as bytes, whatever the form.
     pub fn sender(&self) -> &[u8] {
         let start = self.header.sender_at;
@@ -257,20 +286,20 @@ impl Message {
 
     /// The packed payload elements, one after the other, without an array header.
     pub fn packed(&self) -> &[u8] {
-        self.body.get(self.header.payload_at..).unwrap_or_default()
+        self.unsealed().get(self.header.payload_at..).unwrap_or_default()
     }
 
     /// The first payload element if it is an integer: the code.
     pub fn code(&self) -> Option<u64> {
-        let mut reader = Reader { bytes: &self.body, at: self.header.payload_at };
+        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at };
         reader.integer("").ok().and_then(|code| u64::try_from(code).ok())
     }
 
     /// Where the second payload element begins: the user's part, behind the code.
     pub fn after_code(&self) -> &[u8] {
-        let mut reader = Reader { bytes: &self.body, at: self.header.payload_at };
+        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at };
         match reader.integer("") {
-            Ok(_) => self.body.get(reader.at..).unwrap_or_default(),
+            Ok(_) => self.unsealed().get(reader.at..).unwrap_or_default(),
             Err(_) => &[],
         }
     }
@@ -278,16 +307,44 @@ impl Message {
     /// The bytes of the one payload element behind the code, if there is just one and it is text or
     /// bytes. Copies nothing.
     pub fn only_bytes(&self) -> Option<&[u8]> {
-        let mut reader = Reader { bytes: &self.body, at: self.header.payload_at };
+        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at };
         reader.integer("").ok()?;
         let (_, len) = reader.text("").ok()?;
-        let only = reader.at + len == self.body.len();
-        self.body.get(reader.at..).filter(|_| only)
+        let only = reader.at + len == self.end;
+        self.unsealed().get(reader.at..).filter(|_| only)
     }
 
     /// Unpacks the payload, code included.
     pub fn values(&self, limits: &Limits) -> Result<Vec<Value>, ValueError> {
         value::unpack(self.packed(), self.header.count, limits)
+    }
+}
+
+impl Envelope {
+    /// Reads a message from a body whose digest has been verified ([`Envelope::open`]): the header,
+    /// that the whole payload is well-formed and within `limits`, and last, because it costs most, the
+    /// seal of a broadcast.
+    pub fn read(&self, body: Bytes, limits: &Limits) -> Result<Message, MessageError> {
+        self.read_behind(Header::read(&body)?, body, limits)
+    }
+
+    /// As [`Envelope::read`], where the header has been read from the same bytes already.
+    pub(crate) fn read_behind(
+        &self,
+        header: Header,
+        body: Bytes,
+        limits: &Limits,
+    ) -> Result<Message, MessageError> {
+        let whole = body.len();
+        match self {
+            Self::Sealed(protocol) if header.kind == kind::BROADCAST => {
+                let end = whole.checked_sub(SEAL_LEN).filter(|end| header.payload_at <= *end);
+                let message = Message::check(header, body, end.ok_or(SHORT)?, limits)?;
+                seal::check(&message.body, message.sender(), protocol)?;
+                Ok(message)
+            }
+            _ => Message::check(header, body, whole, limits),
+        }
     }
 }
 

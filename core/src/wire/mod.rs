@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | frame | [`frame`] | `u32` length, then that many bytes |
 //! | body | [`body`] | `SHA-256(P) \| P`, possibly compressed |
+//! | seal | [`seal`] | what stands behind `P` where authors sign |
 //! | message | [`message`] | `P = msgpack([type, sender, time, *payload])` |
 //! | value | [`value`] | one element of the payload |
 //!
@@ -17,10 +18,12 @@ pub mod codes;
 pub mod compression;
 pub mod frame;
 pub mod message;
+pub mod seal;
 pub mod value;
 
 pub use body::{BodyError, open, unverified};
 pub use compression::{CompressionCounters, DecompressError, Method};
 pub use frame::{DIGEST_LEN, Decoder, FrameError, LENGTH_LEN, MAX_FRAME};
 pub use message::{Form, Header, Message, MessageError};
+pub use seal::{Envelope, SEAL_LEN, SealError};
 pub use value::{Limits, Pack, Payload, Value, ValueError};
