@@ -196,7 +196,7 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
         Event::Disconnected { peer, reason } => {
             json!({ "disconnected": { "peer": peer.as_str(), "reason": reason.code() } })
         }
-        Event::Received(Received { kind, code, sender, link, message }) => json!({ "message": {
+        Event::Received(Received { kind, code, sender, link, message, .. }) => json!({ "message": {
             "kind": kind.name(),
             "code": code,
             "sender": sender.as_str(),

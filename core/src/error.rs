@@ -61,7 +61,8 @@ pub enum Error {
         /// Whose links have no room.
         peers: Vec<NodeId>,
     },
-    /// The same payload was broadcast too often within a few seconds, and waiting was not wanted.
+    /// The same payload was broadcast too often within a few seconds, and waiting was not wanted. Never
+    /// in `tls` subnets.
     #[error(
         "the same payload was broadcast just now, and others would take this for a copy; wait, or add something"
     )]

@@ -82,6 +82,7 @@ pub struct Builder {
     connect: Vec<String>,
     identity: Option<KeyPair>,
     secret: Option<Secret>,
+    sign: Option<bool>,
     config: Config,
 }
 
@@ -128,6 +129,14 @@ impl Builder {
     /// is told anything (none: whoever knows the subnet's name may join). Only in `tls` subnets.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
+        self
+    }
+
+    /// Whether authors sign their broadcasts (yes). Without that, whoever is in the subnet can alter what
+    /// it relays and speak in any author's name: for closed networks that need the speed. Nodes that
+    /// differ never meet. Only in `tls` subnets.
+    pub fn sign(mut self, sign: bool) -> Self {
+        self.sign = Some(sign);
         self
     }
 
@@ -182,6 +191,7 @@ impl Builder {
             Encryption::Tls => Ok(()),
             _ if self.identity.is_some() => needs_tls("identity"),
             _ if self.secret.is_some() => needs_tls("secret"),
+            _ if self.sign.is_some() => needs_tls("sign"),
             Encryption::Plaintext => Ok(()),
             other => Err(Error::Unsupported {
                 what: format!("the encryption `{}`", other.protocol_name()),
@@ -199,13 +209,15 @@ impl Builder {
             return Ok((Identity { id, protocol, address, trust: Trust::Claimed }, Transport::Tcp));
         }
         let keys = self.identity.clone().unwrap_or_else(|| KeyPair::generate(&mut rand::rng()));
-        let protocol = ProtocolId::derive(&self.subnet, "tls/mesh");
+        let signed = self.sign.unwrap_or(true);
+        let encryption = if signed { "tls/mesh" } else { "tls/mesh/unsigned" };
+        let protocol = ProtocolId::derive(&self.subnet, encryption);
         let tls = Tls::new(&keys, protocol.clone(), self.secret.as_ref()).map_err(|_| ConfigError {
             option: "encryption",
             problem: "the TLS library of this build lacks TLS 1.3; choose another",
         })?;
         let id = NodeId::of_key(&keys.public(), &protocol);
-        let trust = Trust::Proven { keys, signed: true };
+        let trust = Trust::Proven { keys, signed };
         Ok((Identity { id, protocol, address, trust }, Transport::Tls(Box::new(tls))))
     }
 }
@@ -236,9 +248,10 @@ impl Drop for Guard {
 /// hops.
 ///
 /// Delivery: a broadcast reaches every node that is connected to the author by some path of links
-/// that stay up; links that break lose what was on the way, and clocks that are more than a minute
-/// apart make nodes refuse each other's broadcasts ([`Stats::stale`], [`Stats::future`]). Messages of
-/// one author over one path arrive in order; nothing else is ordered.
+/// that stay up; links that break lose what was on the way. In `tls` subnets no clock counts; in all
+/// others, clocks that are more than a minute apart make nodes refuse each other's broadcasts
+/// ([`Stats::stale`], [`Stats::future`]). Messages of one author over one path arrive in order; nothing
+/// else is ordered.
 ///
 /// ```
 /// use peernet::Mesh;
@@ -279,6 +292,7 @@ impl Mesh {
             connect: Vec::new(),
             identity: None,
             secret: None,
+            sign: None,
             config: Config::default(),
         }
     }
@@ -324,10 +338,11 @@ impl Mesh {
     /// Sends to every node of the subnet. Waits while a neighbour's queue is full; a neighbour that
     /// takes nothing is reported ([`Event::SlowPeer`]) and then closed, so this ends.
     ///
-    /// The payload is a tuple (`&("hello", 5)`), or a slice or vector of [`Value`]s. The same payload
-    /// can be broadcast about once a second for long, and a few times more in a burst; then this
-    /// waits, because everyone would take the next for a copy of one before. (That is noticed among a
-    /// node's last 8,192 broadcasts.)
+    /// The payload is a tuple (`&("hello", 5)`), or a slice or vector of [`Value`]s. In `tls` subnets
+    /// each is another message, whatever it says. In all others the same payload can be broadcast
+    /// about once a second for long, and a few times more in a burst; then this waits, because everyone
+    /// would take the next for a copy of one before. (That is noticed among a node's last 8,192
+    /// broadcasts.)
     pub async fn broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         self.broadcast_code(code::BROADCAST, payload).await
     }

@@ -277,7 +277,7 @@ fn mentions(text: &str) -> BTreeSet<String> {
         let alone = before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-');
         let after = bytes.get(at + 1 + digits.len());
         let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-        if b"IWCML".contains(letter) && alone && ends && !digits.is_empty() {
+        if b"IWCMLTX".contains(letter) && alone && ends && !digits.is_empty() {
             found.insert(format!("{}-{digits}", char::from(*letter)));
         }
     }
