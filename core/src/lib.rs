@@ -29,6 +29,8 @@ pub use config::{Config, ConfigError};
 #[cfg(feature = "net")]
 pub use error::Error;
 #[cfg(feature = "net")]
-pub use mesh::{Builder, Encryption, Event, Mesh, Message, Messages, Peer, SendReport, Stats};
+pub use mesh::{
+    Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, SendReport, Stats,
+};
 pub use protocol::{Address, CloseReason, Kind};
 pub use wire::{Payload, Value};

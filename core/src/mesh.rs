@@ -1,12 +1,13 @@
 //! The front door: a node of a mesh.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_core::Stream;
 use tokio::task::yield_now;
@@ -15,8 +16,10 @@ use tokio::time::sleep;
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::identity::{KeyPair, MessageId, NodeId, ProtocolId, Secret, random_salt};
-use crate::protocol::{Address, CloseReason, Command, Identity, Kind, Node, Now, Received, Target, Trust};
-use crate::runtime::{Item, Runtime, Started};
+use crate::protocol::{
+    Address, CloseReason, Command, Identity, Input, Kind, Node, Now, Outbox, Received, Target, Trust,
+};
+use crate::runtime::{AdmitHook, Item, Runtime, Started};
 use crate::transport::{Transport, tcp, tls::Tls};
 use crate::wire::codes::{code, kind};
 use crate::wire::{Limits, Payload, Value};
@@ -83,6 +86,8 @@ pub struct Builder {
     identity: Option<KeyPair>,
     secret: Option<Secret>,
     sign: Option<bool>,
+    allowed: Option<Vec<NodeId>>,
+    admit: Option<Admit>,
     config: Config,
 }
 
@@ -140,6 +145,27 @@ impl Builder {
         self
     }
 
+    /// Nodes that may join, besides those of earlier calls; all others may not, be it as neighbours or
+    /// as authors of what others relay (anyone may, without this). A list with nobody on it lets
+    /// nobody in. Only in `tls` subnets.
+    pub fn allow(mut self, ids: impl IntoIterator<Item = NodeId>) -> Self {
+        self.allowed.get_or_insert_default().extend(ids);
+        self
+    }
+
+    /// Asked about whoever connects, or was dialled, and has proven its id, before anything is said
+    /// to it: `false` closes the link ([`CloseReason::Refused`]). It runs where links are made, and
+    /// must be quick. Only in `tls` subnets.
+    ///
+    /// ```
+    /// # use peernet::Mesh;
+    /// let dialled_only = Mesh::builder().admit(|peer| peer.dialled);
+    /// ```
+    pub fn admit(mut self, hook: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Self {
+        self.admit = Some(Admit(Arc::new(hook)));
+        self
+    }
+
     /// Bounds and time-outs ([`Config::default`]).
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -173,8 +199,14 @@ impl Builder {
             return Err(ConfigError { option: "connect", problem }.into());
         }
         let (identity, transport) = self.who(outward)?;
-        let node = Node::new(identity.clone(), self.config, rand::random());
-        let runtime = Runtime::start(Started { node, transport, listener: Some(listener) });
+        let mut node = Node::new(identity.clone(), self.config, rand::random());
+        if let Some(allowed) = self.allowed {
+            // Before anyone can come.
+            let now = Now { mono: Duration::ZERO, wall: 0 };
+            node.handle(now, Input::Command(Command::Allow(allowed)), &mut Outbox::new());
+        }
+        let admit = self.admit.map(|admit| admit.0);
+        let runtime = Runtime::start(Started { node, transport, listener: Some(listener), admit });
         for target in targets {
             runtime.command_unanswered(|token| Command::Connect { token, target, persist: true });
         }
@@ -192,6 +224,8 @@ impl Builder {
             _ if self.identity.is_some() => needs_tls("identity"),
             _ if self.secret.is_some() => needs_tls("secret"),
             _ if self.sign.is_some() => needs_tls("sign"),
+            _ if self.allowed.is_some() => needs_tls("allow"),
+            _ if self.admit.is_some() => needs_tls("admit"),
             Encryption::Plaintext => Ok(()),
             other => Err(Error::Unsupported {
                 what: format!("the encryption `{}`", other.protocol_name()),
@@ -220,6 +254,36 @@ impl Builder {
         let trust = Trust::Proven { keys, signed };
         Ok((Identity { id, protocol, address, trust }, Transport::Tls(Box::new(tls))))
     }
+}
+
+/// Whoever connects to a node or was dialled by it, for [`Builder::admit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The id that it has proven.
+    pub id: NodeId,
+    /// Where it is.
+    pub ip: Option<IpAddr>,
+    /// Whether we dialled it.
+    pub dialled: bool,
+}
+
+#[derive(Clone)]
+struct Admit(AdmitHook);
+
+impl fmt::Debug for Admit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Admit(..)")
+    }
+}
+
+/// A node that may not join for some time; from [`Mesh::bans`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban {
+    /// Who.
+    pub peer: NodeId,
+    /// Until when, by the system's clock.
+    pub until: SystemTime,
 }
 
 /// How many seconds a broadcast that repeats another may be stamped ahead of the clock, to be told
@@ -293,6 +357,8 @@ impl Mesh {
             identity: None,
             secret: None,
             sign: None,
+            allowed: None,
+            admit: None,
             config: Config::default(),
         }
     }
@@ -332,6 +398,52 @@ impl Mesh {
     pub async fn disconnect(&self, peer: &NodeId) -> Result<(), Error> {
         let peer = peer.clone();
         self.runtime.0.command(|token| Command::Disconnect { token, peer }).await?;
+        Ok(())
+    }
+
+    /// Lets a node join, besides those on the list ([`Builder::allow`]). The first on it closes the
+    /// subnet to all others, and their links with it.
+    ///
+    /// Fails with [`Error::Config`] where ids are not proven (only `tls` proves them), as the following.
+    pub fn allow(&self, peer: &NodeId) -> Result<(), Error> {
+        self.joining_rule(Command::Allow(vec![peer.clone()]))
+    }
+
+    /// Takes a node off the list of those that may join, and closes its links. The list stays: with
+    /// nobody on it, nobody may join.
+    pub fn disallow(&self, peer: &NodeId) -> Result<(), Error> {
+        self.joining_rule(Command::Disallow(peer.clone()))
+    }
+
+    /// Lets a node neither join nor be heard for a while, whole seconds: its links are closed, its
+    /// broadcasts are neither handed up nor relayed. A new ban replaces the old.
+    pub fn ban(&self, peer: &NodeId, time: Duration) -> Result<(), Error> {
+        let until = self.runtime.0.now().wall.saturating_add_unsigned(time.as_secs());
+        self.joining_rule(Command::Ban { peer: peer.clone(), until })
+    }
+
+    /// Ends a ban.
+    pub fn unban(&self, peer: &NodeId) -> Result<(), Error> {
+        self.joining_rule(Command::Unban(peer.clone()))
+    }
+
+    /// The bans in force.
+    pub fn bans(&self) -> Vec<Ban> {
+        let now = self.runtime.0.now();
+        let at = |wall: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(wall).unwrap_or_default());
+        let ban = |(peer, until): (&NodeId, i64)| Ban { peer: peer.clone(), until: at(until) };
+        self.runtime.0.with_node(|node| node.bans(now).map(ban).collect())
+    }
+
+    fn joining_rule(&self, command: Command) -> Result<(), Error> {
+        if self.identity.trust == Trust::Claimed {
+            let problem = "only encryption tls proves who is who; anyone could come back under another id";
+            return Err(ConfigError { option: "joining rules", problem }.into());
+        }
+        if self.runtime.0.is_closed() {
+            return Err(Error::Closed);
+        }
+        self.runtime.0.command_at_once(command);
         Ok(())
     }
 
@@ -819,6 +931,8 @@ stats! {
     answers_dropped: |(_, runtime)| runtime.traffic.answers_dropped.load(Ordering::Relaxed);
     /// Times that a peer was found slow.
     slow_peers: |(_, runtime)| runtime.traffic.slow_peers.load(Ordering::Relaxed);
+    /// Broadcasts dropped because their author may not join.
+    authors_refused: |(node, _)| node.counters().authors_refused;
     /// Addresses that peers named and that were not dialled, because whoever is not on this machine or
     /// network has no business there.
     addresses_refused: |(node, _)| node.counters().addresses_refused;
@@ -827,7 +941,9 @@ stats! {
     /// Times that a peer's offences were too many, and it was closed.
     misbehaved: |(node, _)| node.counters().misbehaved;
     /// Connections that were closed at once because of who is there.
-    peers_refused: |(node, _)| node.counters().peers_refused;
+    peers_refused: |(node, runtime)| {
+        node.counters().peers_refused + runtime.traffic.refused.load(Ordering::Relaxed)
+    };
     /// Links that came up.
     links_opened: |(node, _)| node.counters().links_opened;
     /// Links that ended before their handshake was done.

@@ -360,3 +360,89 @@ fn where_anyone_can_answer_nobody_is_looked_for() {
         assert!(!config.trust_lookups);
     }
 }
+
+fn rule(node: &mut Node, seconds: u64, command: Command) -> Outbox {
+    tell_at(node, seconds, Input::Command(command))
+}
+
+fn ban(n: u8, until: u64) -> Command {
+    Command::Ban { peer: proven(n), until: TIME.saturating_add_unsigned(until) }
+}
+
+/// T-70, T-72
+#[test]
+fn only_those_on_the_list_join() {
+    let mut node = proving_node();
+    neighbour(&mut node, 1, &proven(1), holding(1));
+    neighbour(&mut node, 2, &proven(2), holding(2));
+    let out = rule(&mut node, 0, Command::Allow(vec![proven(1), proven(3)]));
+    assert_eq!(closed(&out), [CloseReason::NotAllowed]);
+    assert_eq!(node.neighbours().map(|neighbour| neighbour.id).collect::<Vec<_>>(), [proven(1)]);
+    let out = up(&mut node, 0, 3, holding(2));
+    assert_eq!((closed(&out), is_silent(&out)), (vec![CloseReason::NotAllowed], true));
+    neighbour(&mut node, 4, &proven(3), holding(3));
+    assert_eq!(closed(&rule(&mut node, 0, Command::Allow(vec![proven(2)]))), []);
+    neighbour(&mut node, 5, &proven(2), holding(2));
+    for n in 1..=3 {
+        assert_eq!(closed(&rule(&mut node, 0, Command::Disallow(proven(n)))), [CloseReason::NotAllowed]);
+    }
+    // A list with nobody on it is one.
+    assert_eq!(closed(&up(&mut node, 0, 6, holding(1))), [CloseReason::NotAllowed]);
+    assert_eq!(node.counters().peers_refused, 2);
+}
+
+/// T-70, T-71: nothing is said to the wrong one that was dialled either, and it is tried again.
+#[test]
+fn whoever_was_dialled_is_judged_too() {
+    let mut node = proving_node();
+    rule(&mut node, 0, ban(1, 100));
+    let target = "127.0.0.1:1".parse().unwrap();
+    let out = rule(&mut node, 0, Command::Connect { token: Token(1), target, persist: true });
+    let origin = Origin::Dialled(dials(&out)[0].0);
+    let out = tell(&mut node, Input::LinkUp { link: LinkId(1), origin, remote: holding(1) });
+    assert_eq!((closed(&out), is_silent(&out)), (vec![CloseReason::Banned], true));
+    assert_eq!(dials(&tell_at(&mut node, 2, Input::Tick)).len(), 1);
+}
+
+/// T-71
+#[test]
+fn bans_end_by_themselves_or_when_they_are_lifted() {
+    let mut node = proving_node();
+    neighbour(&mut node, 1, &proven(1), holding(1));
+    assert_eq!(closed(&rule(&mut node, 0, ban(1, 100))), [CloseReason::Banned]);
+    rule(&mut node, 0, ban(2, 50));
+    let in_force = |node: &Node, seconds: u64| {
+        let wall = TIME.saturating_add_unsigned(seconds);
+        let mut bans: Vec<_> = node.bans(Now { mono: Duration::from_secs(seconds), wall }).collect();
+        bans.sort_by_key(|(_, until)| *until);
+        bans.into_iter().map(|(peer, until)| (peer.clone(), until - TIME)).collect::<Vec<_>>()
+    };
+    assert_eq!(in_force(&node, 0), [(proven(2), 50), (proven(1), 100)]);
+    assert_eq!(in_force(&node, 50), [(proven(1), 100)]);
+    assert_eq!(closed(&up(&mut node, 49, 2, holding(2))), [CloseReason::Banned]);
+    assert_eq!(closed(&up(&mut node, 50, 3, holding(2))), []);
+    assert_eq!(closed(&up(&mut node, 99, 4, holding(1))), [CloseReason::Banned]);
+    rule(&mut node, 99, Command::Unban(proven(1)));
+    assert_eq!(closed(&up(&mut node, 99, 5, holding(1))), []);
+    assert_eq!(in_force(&node, 99), []);
+}
+
+/// T-72, T-68
+#[test]
+fn what_those_write_who_may_not_join_is_dropped_wherever_it_comes_from() {
+    for (first, refused) in
+        [(ban(3, 100), true), (Command::Allow(vec![proven(1), proven(2)]), true), (ban(4, 100), false)]
+    {
+        let mut node = proving_node();
+        neighbour(&mut node, 1, &proven(1), holding(1));
+        neighbour(&mut node, 2, &proven(2), holding(2));
+        rule(&mut node, 0, first);
+        let message = message(kind::BROADCAST, &proven(3), code::BROADCAST, &("hear me",));
+        let out = tell(&mut node, Input::Message { link: LinkId(1), message });
+        assert_eq!(closed(&out), []);
+        let heard = out.outputs.iter().any(|output| matches!(output, Output::Event(Event::Received(_))));
+        assert_eq!((heard, is_silent(&out)), (!refused, refused));
+        let counters = node.counters();
+        assert_eq!((counters.authors_refused, counters.offences), (u64::from(refused), 0));
+    }
+}

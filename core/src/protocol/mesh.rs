@@ -51,6 +51,11 @@ impl Node {
             self.counters.refused += 1;
             return None;
         }
+        // The neighbour that relays it means well: its rules may be others.
+        if self.identity.trust != Trust::Claimed && self.admission.refusal(now.wall, &author).is_some() {
+            self.counters.authors_refused += 1;
+            return None;
+        }
         let digest = message.body().first_chunk()?;
         match self.memory.insert(now, &author, message.header().time, digest) {
             Verdict::New => {}

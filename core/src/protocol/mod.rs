@@ -15,10 +15,12 @@
 //! | `seen` | which broadcasts are known, by their stamps |
 //! | `heard` | which broadcasts are known, by their authors |
 //! | `memory` | which of the two a subnet needs |
+//! | `admission` | who may join |
 //! | `reach` | which addresses a peer can make us dial |
 //! | `offence` | what no honest peer does, and what comes of it |
 
 mod address;
+mod admission;
 mod conversation;
 mod dialler;
 mod handshake;

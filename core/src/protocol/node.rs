@@ -8,6 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::address::{Address, Target};
+use super::admission::Admission;
 use super::dialler::{Dialler, Next, Purpose, State};
 use super::handshake::{Dialect, Handshake};
 use super::link::{Link, Peer, Sent};
@@ -141,6 +142,8 @@ pub struct Counters {
     pub unknown: u64,
     /// Control messages dropped because they do not say what their code demands.
     pub malformed: u64,
+    /// Broadcasts dropped because their author may not join.
+    pub authors_refused: u64,
     /// Addresses that peers named and that are not dialled, because only a node nearer to them
     /// could have any business there.
     pub addresses_refused: u64,
@@ -148,7 +151,7 @@ pub struct Counters {
     pub offences: u64,
     /// Times that a peer's offences were too many.
     pub misbehaved: u64,
-    /// Connections of peers that were refused for what they did before.
+    /// Connections that were closed at once because of who is there.
     pub peers_refused: u64,
     /// Links that came up.
     pub links_opened: u64,
@@ -187,6 +190,7 @@ pub struct Node {
     pub(super) own: OwnIds,
     pub(super) authors: Authors,
     pub(super) conduct: Conduct,
+    pub(super) admission: Admission,
     pub(super) timers: BTreeSet<(Duration, Timer)>,
     pub(super) counters: Counters,
     /// The highest of its own stamps, where ids are proven.
@@ -216,6 +220,7 @@ impl Node {
             lookups: Lookups::default(),
             authors: Authors::default(),
             conduct: Conduct::default(),
+            admission: Admission::default(),
             timers: BTreeSet::new(),
             counters: Counters::default(),
             last_stamp: i64::MIN,
@@ -433,6 +438,10 @@ impl Node {
                 let result = if connected { Ok(peer) } else { Err(CommandError::NotConnected { peer }) };
                 out.event(Event::Done { token, result });
             }
+            Command::Allow(peers) => self.allow(now, peers, out),
+            Command::Disallow(peer) => self.disallow(now, &peer, out),
+            Command::Ban { peer, until } => self.ban(now, peer, until, out),
+            Command::Unban(peer) => self.unban(&peer),
             Command::Close => self.on_close(now, out),
         }
     }
@@ -526,6 +535,9 @@ impl Node {
         let Some(proven) = &link.proven else { return Ok(()) };
         if *proven == self.identity.id {
             return Err(CloseReason::Itself);
+        }
+        if let Some(reason) = self.admission.refusal(now.wall, proven) {
+            return Err(reason);
         }
         let dial = link.dial.and_then(|dial| self.dialler.get(dial));
         match dial.and_then(|dial| dial.target.id.as_ref()) {

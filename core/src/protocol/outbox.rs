@@ -151,6 +151,19 @@ pub enum Command {
         /// The message.
         message: Message,
     },
+    /// Let only these nodes join, and those named before. Only where ids are proven, as the next four.
+    Allow(Vec<NodeId>),
+    /// Let only those join that were named before, without this one.
+    Disallow(NodeId),
+    /// Do not let a node join, nor hear what it wrote.
+    Ban {
+        /// Whom.
+        peer: NodeId,
+        /// Up to which second of the wall clock ([`Now::wall`]).
+        until: i64,
+    },
+    /// End a ban.
+    Unban(NodeId),
     /// Close every link and stop dialling.
     Close,
 }
@@ -335,6 +348,15 @@ pub enum CloseReason {
     /// The handshake does not read.
     #[error("bad handshake: {0}")]
     BadHandshake(&'static str),
+    /// It is not on the list of those that may join.
+    #[error("it is not on the allow list")]
+    NotAllowed,
+    /// It is banned.
+    #[error("it is banned")]
+    Banned,
+    /// The program refused it ([`crate::Builder::admit`]).
+    #[error("the program refused it")]
+    Refused,
     /// It did what no honest peer does ([`super::Offence`]), now or a short time ago.
     #[error("it misbehaved")]
     Misbehaved,
@@ -377,6 +399,9 @@ impl CloseReason {
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeExpected => "handshake_expected",
             Self::BadHandshake(_) => "bad_handshake",
+            Self::NotAllowed => "not_allowed",
+            Self::Banned => "banned",
+            Self::Refused => "refused",
             Self::Misbehaved => "misbehaved",
             Self::Silent => "silent",
             Self::Stalled => "stalled",

@@ -15,4 +15,4 @@ mod reader;
 mod writer;
 
 pub(crate) use inbox::Item;
-pub(crate) use node::{Runtime, Started};
+pub(crate) use node::{AdmitHook, Runtime, Started};

@@ -17,9 +17,10 @@ use super::queue::{LinkQueue, Pressure, TrafficCounters};
 use super::{reader, writer};
 use crate::config::Config;
 use crate::identity::NodeId;
+use crate::mesh::Candidate;
 use crate::protocol::{
     Address, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin,
-    Outbox, Output, Reach, Received, Token, Trust,
+    Outbox, Output, Reach, Received, Remote, Token, Trust,
 };
 use crate::transport::{Connection, Transport};
 use crate::wire::{DIGEST_LEN, Envelope, Message};
@@ -37,6 +38,9 @@ const YIELD_EVERY: u64 = 256;
 type Answer = oneshot::Sender<Result<NodeId, CommandError>>;
 /// A user's hook: sees a message first; `true` takes it.
 pub(crate) type Hook = Arc<dyn Fn(&Received) -> bool + Send + Sync>;
+
+/// The user's say about who may be on a link.
+pub(crate) type AdmitHook = Arc<dyn Fn(&Candidate) -> bool + Send + Sync>;
 
 struct LinkEntry {
     queue: Arc<LinkQueue>,
@@ -65,6 +69,7 @@ pub(crate) struct Runtime {
     pub(crate) traffic: Arc<TrafficCounters>,
     pressure: Arc<Pressure>,
     transport: Transport,
+    admit: Option<AdmitHook>,
     core: Mutex<Core>,
     hooks: Mutex<BTreeMap<u64, Hook>>,
     hooked: AtomicUsize,
@@ -85,6 +90,7 @@ pub(crate) struct Started {
     pub(crate) node: Node,
     pub(crate) transport: Transport,
     pub(crate) listener: Option<TcpListener>,
+    pub(crate) admit: Option<AdmitHook>,
 }
 
 impl Runtime {
@@ -97,6 +103,7 @@ impl Runtime {
             traffic: Arc::default(),
             pressure: Arc::default(),
             transport: started.transport,
+            admit: started.admit,
             core: Mutex::new(Core {
                 node: started.node,
                 out: Outbox::new(),
@@ -392,14 +399,34 @@ impl Runtime {
         self.feed_one(Input::Command(command(token)));
     }
 
+    /// Gives a command that has no answer.
+    pub(crate) fn command_at_once(self: &Arc<Self>, command: Command) {
+        self.feed_one(Input::Command(command));
+    }
+
     pub(crate) fn set_hook(&self, code: u64, hook: Hook) {
         let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         hooks.insert(code, hook);
         self.hooked.store(hooks.len(), Ordering::Release);
     }
 
+    /// Whether the program lets whoever is on a connection be there.
+    fn is_admitted(&self, remote: &Remote, origin: Origin) -> bool {
+        let (Some(admit), Some(key)) = (&self.admit, &remote.key) else { return true };
+        let id = self.with_node(|node| NodeId::of_key(key, &node.identity().protocol));
+        admit(&Candidate { id, ip: remote.ip, dialled: matches!(origin, Origin::Dialled(_)) })
+    }
+
     /// A connection stands: starts its reader and writer and shakes hands.
     fn link_up(self: &Arc<Self>, connection: Connection, origin: Origin) {
+        if !self.is_admitted(&connection.remote, origin) {
+            TrafficCounters::add(&self.traffic.refused, 1);
+            if let Origin::Dialled(dial) = origin {
+                let problem = CloseReason::Refused.to_string();
+                self.feed_one(Input::DialFailed { dial, problem });
+            }
+            return;
+        }
         let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
         let Connection { reader: read, writer: write, remote } = connection;
         let queue = Arc::new(LinkQueue::new(

@@ -38,6 +38,8 @@ pub(crate) struct TrafficCounters {
     pub(crate) slow_peers: AtomicU64,
     /// Connections that others made and that came to no link.
     pub(crate) strangers: AtomicU64,
+    /// Connections that the program refused.
+    pub(crate) refused: AtomicU64,
     pub(crate) compression_tried: AtomicU64,
     pub(crate) compression_kept: AtomicU64,
     pub(crate) compression_skipped: AtomicU64,
