@@ -380,7 +380,7 @@ fn what_this_version_does_not_offer_exits_2_and_says_so() {
         ([&plain[..], &["--network", "chord"]].concat(), "chord"),
         ([&plain[..], &["--data", "x"]].concat(), "--data"),
         ([&plain[..], &["--secret-file", "x"]].concat(), "--secret-file"),
-        ([&plain[..], &["--allow", "x"]].concat(), "--allow"),
+        ([&plain[..], &["--allow", "x"]].concat(), "allow: only encryption tls"),
         ([&plain[..], &["--no-leases"]].concat(), "--no-leases"),
         ([&plain[..], &["--listen", "nowhere"]].concat(), "nowhere"),
         ([&plain[..], &["--connect", "a@b"]].concat(), "host:port"),

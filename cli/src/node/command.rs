@@ -1,5 +1,7 @@
 //! The commands of the JSON-lines conversation.
 
+use std::time::Duration;
+
 use peernet::identity::{MessageId, NodeId};
 use peernet::{Error, Value};
 
@@ -14,6 +16,9 @@ pub(super) enum Command {
     Broadcast { payload: Vec<Value> },
     Send { peer: NodeId, payload: Vec<Value> },
     Reply { to: MessageId, payload: Vec<Value> },
+    Ban { peer: NodeId, time: Duration },
+    Unban { peer: NodeId },
+    Bans,
     Stats,
     Close,
 }
@@ -90,6 +95,14 @@ fn read_command(json: &Json) -> Result<Command, Problem> {
                 .map_err(|error| Problem::usage(format!("\"to\" is not a message id: {error}")))?;
             Command::Reply { to, payload: payload()? }
         }
+        "ban" => {
+            let seconds = json.get("seconds").and_then(Json::as_integer);
+            let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+            let wrong = || Problem::usage("ban needs a whole number of seconds under \"seconds\"");
+            Command::Ban { peer: peer()?, time: Duration::from_secs(seconds.ok_or_else(wrong)?) }
+        }
+        "unban" => Command::Unban { peer: peer()? },
+        "bans" => Command::Bans,
         "stats" => Command::Stats,
         "close" => Command::Close,
         "set" | "get" | "delta" | "delete" | "keys" | "join" | "leave" => {
@@ -99,7 +112,7 @@ fn read_command(json: &Json) -> Result<Command, Problem> {
         _ => {
             let text = format!(
                 "there is no command {name:?}; there are connect, disconnect, peers, broadcast, send, \
-                 reply, stats and close"
+                 reply, ban, unban, bans, stats and close"
             );
             return Err(Problem::usage(text));
         }
@@ -127,6 +140,11 @@ mod tests {
             }
         );
         assert_eq!(read(r#"{"ref":null,"do":"peers"}"#).reference, Some(Json::Null));
+        let banned = NodeId::parse("6URV").unwrap();
+        assert_eq!(
+            read(r#"{"do":"ban","peer":"6URV","seconds":60}"#).command,
+            Ok(Command::Ban { peer: banned, time: Duration::from_secs(60) })
+        );
         assert_eq!(read(r#"{"do":"peers"}"#), Request { reference: None, command: Ok(Command::Peers) });
     }
 
@@ -138,6 +156,8 @@ mod tests {
             (r#"{"ref":7,"do":"dance"}"#, "usage"),
             (r#"{"ref":7,"do":"connect"}"#, "usage"),
             (r#"{"ref":7,"do":"disconnect","peer":"0"}"#, "usage"),
+            (r#"{"ref":7,"do":"ban","peer":"6URV"}"#, "usage"),
+            (r#"{"ref":7,"do":"ban","peer":"6URV","seconds":-1}"#, "usage"),
             (r#"{"ref":7,"do":"broadcast"}"#, "usage"),
             (r#"{"ref":7,"do":"broadcast","payload":1}"#, "value"),
             (r#"{"ref":7,"do":"broadcast","payload":[{"$bin":"x"}]}"#, "value"),

@@ -10,6 +10,7 @@ mod signals;
 
 use std::time::Duration;
 
+use peernet::identity::NodeId;
 use peernet::{Config, Encryption, Error, Mesh};
 
 use crate::failure::Failure;
@@ -35,7 +36,7 @@ Without --json it is a chat: a typed line is broadcast, what arrives is printed.
 With --json it reads commands and writes events, one JSON object a line:
   {\"do\":\"broadcast\",\"payload\":[\"hello\"],\"ref\":1}
   {\"event\":\"result\",\"ref\":1,\"value\":{\"id\":\"…\",\"links\":1}}
-There are connect, disconnect, peers, broadcast, send, reply, stats and close.
+There are connect, disconnect, peers, broadcast, send, reply, ban, unban, bans, stats and close.
 
 Two nodes that talk:
   peernet node --encryption plaintext --listen 127.0.0.1:4444
@@ -68,9 +69,9 @@ pub(crate) struct Args {
     /// A secret that all nodes of the network share
     #[arg(long, value_name = "FILE")]
     secret_file: Option<String>,
-    /// A node that may join
-    #[arg(long, value_name = "ID")]
-    allow: Vec<String>,
+    /// A node that may join, any number; then no others may (tls only)
+    #[arg(long, value_name = "ID", value_parser = read_id)]
+    allow: Vec<NodeId>,
     /// Send to nodes that are no neighbours although the network proves no ids: whoever answers in
     /// their name gets it
     #[arg(long)]
@@ -81,6 +82,10 @@ pub(crate) struct Args {
     /// Go on when standard input ends, until SIGINT or SIGTERM
     #[arg(long)]
     serve: bool,
+}
+
+fn read_id(text: &str) -> Result<NodeId, String> {
+    NodeId::parse(text).map_err(|error| error.to_string())
 }
 
 fn read_encryption(name: &str) -> Result<Encryption, String> {
@@ -126,9 +131,6 @@ fn refuse_later_features(args: &Args) -> Result<(), Failure> {
     if args.secret_file.is_some() {
         return later("--secret-file", "leave it out: in a plaintext network everyone may join");
     }
-    if !args.allow.is_empty() {
-        return later("--allow", "leave it out: in a plaintext network everyone may join");
-    }
     let open = "(everyone on the way can read it, and nobody's id is proven)";
     match args.encryption {
         Some(Encryption::Plaintext) => Ok(()),
@@ -152,6 +154,9 @@ async fn open(args: Args) -> Result<Mesh, Failure> {
     }
     if let Some(advertise) = args.advertise {
         builder = builder.advertise(advertise);
+    }
+    if !args.allow.is_empty() {
+        builder = builder.allow(args.allow);
     }
     for target in args.connect {
         builder = builder.connect(target);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use peernet::identity::{MessageId, NodeId};
 use peernet::{Address, Event, Mesh, Message};
@@ -118,6 +119,21 @@ impl Script {
                     return Err(Problem::new("unknown_message", text));
                 };
                 Object::new("id", &mesh.send(&author, &payload).await?.id.to_string()).end()
+            }
+            Command::Ban { peer, time } => {
+                mesh.ban(&peer, time)?;
+                "null".to_owned()
+            }
+            Command::Unban { peer } => {
+                mesh.unban(&peer)?;
+                "null".to_owned()
+            }
+            Command::Bans => {
+                let ban = |ban: peernet::Ban| {
+                    let until = ban.until.duration_since(UNIX_EPOCH).unwrap_or_default();
+                    Object::new("peer", ban.peer.as_str()).number("until", until.as_secs()).end()
+                };
+                format!("[{}]", mesh.bans().into_iter().map(ban).collect::<Vec<_>>().join(","))
             }
             Command::Stats => {
                 let entries = mesh.stats().entries();
