@@ -33,4 +33,6 @@ pub use mesh::{
     Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, SendReport, Stats,
 };
 pub use protocol::{Address, CloseReason, Kind};
+#[cfg(feature = "net")]
+pub use transport::ws::Origins;
 pub use wire::{Payload, Value};

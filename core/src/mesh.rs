@@ -20,7 +20,10 @@ use crate::protocol::{
     Address, CloseReason, Command, Identity, Input, Kind, Node, Now, Outbox, Received, Target, Trust,
 };
 use crate::runtime::{AdmitHook, Item, Runtime, Started};
-use crate::transport::{Transport, tcp, tls::Tls};
+use crate::transport::ssl::{Certificate, Ssl};
+use crate::transport::tls::Tls;
+use crate::transport::ws::{Origins, Ws};
+use crate::transport::{Transport, tcp};
 use crate::wire::codes::{code, kind};
 use crate::wire::{Limits, Payload, Value};
 
@@ -33,11 +36,14 @@ pub enum Encryption {
     /// None: everyone on the way reads, and anyone may claim any id. What p2p.today 0.7 calls
     /// `Plaintext`.
     Plaintext,
-    /// p2p.today's `SSL`; not yet available.
+    /// TLS with throw-away certificates that nobody verifies: nobody on the way reads who does not sit
+    /// between the two, and anyone may claim any id. What p2p.today 0.7 calls `SSL`.
     Ssl,
-    /// p2p.today's `ws`; not yet available.
+    /// WebSocket over TCP, for web pages: not encrypted, and anyone may claim any id. What p2p.today 0.7
+    /// calls `ws`. Pages are refused unless [`Builder::origins`] names theirs.
     Ws,
-    /// `wss`; not yet available.
+    /// WebSocket over TLS, for web pages that were loaded over https. Nodes verify nobody, as in
+    /// [`Encryption::Ssl`]; browsers want a certificate that they trust ([`Builder::certificate`]).
     Wss,
 }
 
@@ -88,6 +94,8 @@ pub struct Builder {
     sign: Option<bool>,
     allowed: Option<Vec<NodeId>>,
     admit: Option<Admit>,
+    certificate: Option<Certificate>,
+    origins: Option<Origins>,
     config: Config,
 }
 
@@ -166,6 +174,20 @@ impl Builder {
         self
     }
 
+    /// For [`Encryption::Wss`]: the certificate that the node shows, with those that lead from it to one
+    /// that browsers trust, and its private key, both as PEM (a certificate made for this node alone,
+    /// which no browser takes). `open` fails if they do not read or do not belong together.
+    pub fn certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.certificate = Some(Certificate { chain: chain.into(), key: key.into() });
+        self
+    }
+
+    /// For [`Encryption::Ws`] and [`Encryption::Wss`]: the web pages that may connect (none).
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = Some(origins);
+        self
+    }
+
     /// Bounds and time-outs ([`Config::default`]).
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -213,34 +235,34 @@ impl Builder {
         Ok(Mesh { identity, listening: local.into(), runtime: Guard(runtime) })
     }
 
-    /// Refuses what this build does not offer, and what could not be kept where nothing is proven.
-    fn check_encryption(&self) -> Result<(), Error> {
-        let needs_tls = |option| {
-            let problem = "only encryption tls proves who is who; leave it out, or choose tls";
-            Err(ConfigError { option, problem }.into())
-        };
-        match self.encryption {
-            Encryption::Tls => Ok(()),
-            _ if self.identity.is_some() => needs_tls("identity"),
-            _ if self.secret.is_some() => needs_tls("secret"),
-            _ if self.sign.is_some() => needs_tls("sign"),
-            _ if self.allowed.is_some() => needs_tls("allow"),
-            _ if self.admit.is_some() => needs_tls("admit"),
-            Encryption::Plaintext => Ok(()),
-            other => Err(Error::Unsupported {
-                what: format!("the encryption `{}`", other.protocol_name()),
-                instead: "there are tls and plaintext",
-            }),
+    /// Refuses what could not be kept where nothing is proven, and what has no meaning elsewhere.
+    fn check_encryption(&self) -> Result<(), ConfigError> {
+        let needs_tls = "only encryption tls proves who is who; leave it out, or choose tls";
+        let needs_wss = "only wss shows certificates to anyone; leave it out, or choose wss";
+        let needs_ws = "web pages connect to ws and wss only; leave it out, or choose one of them";
+        let (tls, wss) = (self.encryption == Encryption::Tls, self.encryption == Encryption::Wss);
+        let ws = wss || self.encryption == Encryption::Ws;
+        let wrong = |option, problem| Err(ConfigError { option, problem });
+        match self {
+            Self { identity: Some(_), .. } if !tls => wrong("identity", needs_tls),
+            Self { secret: Some(_), .. } if !tls => wrong("secret", needs_tls),
+            Self { sign: Some(_), .. } if !tls => wrong("sign", needs_tls),
+            Self { allowed: Some(_), .. } if !tls => wrong("allow", needs_tls),
+            Self { admit: Some(_), .. } if !tls => wrong("admit", needs_tls),
+            Self { certificate: Some(_), .. } if !wss => wrong("certificate", needs_wss),
+            Self { origins: Some(_), .. } if !ws => wrong("origins", needs_ws),
+            _ => Ok(()),
         }
     }
 
     /// Who the node is, and how it shows that to others.
     fn who(&self, address: Address) -> Result<(Identity, Transport), Error> {
         if self.encryption != Encryption::Tls {
+            let transport = self.unproven()?;
             let protocol = ProtocolId::derive(&self.subnet, self.encryption.protocol_name());
             let salt = random_salt(&mut rand::rng());
             let id = NodeId::derive(&address.host, address.port, &protocol, &salt);
-            return Ok((Identity { id, protocol, address, trust: Trust::Claimed }, Transport::Tcp));
+            return Ok((Identity { id, protocol, address, trust: Trust::Claimed }, transport));
         }
         let keys = self.identity.clone().unwrap_or_else(|| KeyPair::generate(&mut rand::rng()));
         let signed = self.sign.unwrap_or(true);
@@ -253,6 +275,18 @@ impl Builder {
         let id = NodeId::of_key(&keys.public(), &protocol);
         let trust = Trust::Proven { keys, signed };
         Ok((Identity { id, protocol, address, trust }, Transport::Tls(Box::new(tls))))
+    }
+
+    /// How connections are made that prove nobody's id.
+    fn unproven(&self) -> Result<Transport, ConfigError> {
+        let ws =
+            || Ws { origins: self.origins.clone().unwrap_or_default(), max_frame: self.config.max_frame };
+        Ok(match self.encryption {
+            Encryption::Ssl => Transport::Ssl(Ssl::for_0_7()?),
+            Encryption::Ws => Transport::Ws(ws()),
+            Encryption::Wss => Transport::Wss(Ssl::for_websocket(self.certificate.as_ref())?, ws()),
+            Encryption::Plaintext | Encryption::Tls => Transport::Tcp,
+        })
     }
 }
 
@@ -359,6 +393,8 @@ impl Mesh {
             sign: None,
             allowed: None,
             admit: None,
+            certificate: None,
+            origins: None,
             config: Config::default(),
         }
     }

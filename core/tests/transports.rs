@@ -246,4 +246,7 @@ macro_rules! suite {
 suite! {
     plaintext: Encryption::Plaintext;
     tls: Encryption::Tls;
+    ssl: Encryption::Ssl;
+    ws: Encryption::Ws;
+    wss: Encryption::Wss;
 }

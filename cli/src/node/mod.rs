@@ -8,10 +8,11 @@ mod script;
 mod session;
 mod signals;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peernet::identity::NodeId;
-use peernet::{Config, Encryption, Error, Mesh};
+use peernet::{Config, Encryption, Error, Mesh, Origins};
 
 use crate::failure::Failure;
 
@@ -76,6 +77,15 @@ pub(crate) struct Args {
     /// their name gets it
     #[arg(long)]
     trust_lookups: bool,
+    /// An origin whose web pages may connect to ws and wss, any number; any for all [default: none]
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
+    /// A certificate that browsers trust, for wss, with those that lead to it, as PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The private key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
     /// Speak JSON lines
     #[arg(long)]
     json: bool,
@@ -129,19 +139,15 @@ fn refuse_later_features(args: &Args) -> Result<(), Failure> {
         return later("--data", "leave it out: nothing is kept when the node ends");
     }
     if args.secret_file.is_some() {
-        return later("--secret-file", "leave it out: in a plaintext network everyone may join");
+        return later("--secret-file", "leave it out: everyone may join");
     }
     let open = "(everyone on the way can read it, and nobody's id is proven)";
     match args.encryption {
-        Some(Encryption::Plaintext) => Ok(()),
-        None => later(
+        Some(Encryption::Tls) | None => later(
             "tls, the default encryption,",
             &format!("type `peernet node --encryption plaintext` {open}"),
         ),
-        Some(other) => later(
-            &format!("--encryption {}", other.protocol_name().to_lowercase()),
-            &format!("type --encryption plaintext {open}"),
-        ),
+        Some(_) => Ok(()),
     }
 }
 
@@ -161,6 +167,13 @@ async fn open(args: Args) -> Result<Mesh, Failure> {
     for target in args.connect {
         builder = builder.connect(target);
     }
+    if !args.origin.is_empty() {
+        let any = args.origin.iter().any(|origin| origin == "any");
+        builder = builder.origins(if any { Origins::Any } else { Origins::only(args.origin) });
+    }
+    if let (Some(certificate), Some(key)) = (args.certificate, args.key) {
+        builder = builder.certificate(read(&certificate)?, read(&key)?);
+    }
     builder.open().await.map_err(|error| match error {
         Error::Listen { .. } => {
             Failure::failed(format!("{error}; give another address with --listen, or port 0 for a free one"))
@@ -169,9 +182,14 @@ async fn open(args: Args) -> Result<Mesh, Failure> {
     })
 }
 
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure::failed(format!("cannot read {}: {error}", file.display())))
+}
+
 /// What others type to join, but for the address.
 fn invitation(args: &Args) -> String {
-    let mut command = "peernet node --encryption plaintext".to_owned();
+    let encryption = args.encryption.unwrap_or_default().protocol_name().to_lowercase();
+    let mut command = format!("peernet node --encryption {encryption}");
     if let Some(subnet) = &args.subnet {
         let plain = !subnet.is_empty() && subnet.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
         if plain && !subnet.starts_with('-') {

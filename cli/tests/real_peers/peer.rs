@@ -20,6 +20,27 @@ pub(crate) enum Kind {
     Js2p,
 }
 
+/// How links are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encryption {
+    Plaintext,
+    Ssl,
+    Ws,
+}
+
+impl Encryption {
+    /// What programs of this kind call it.
+    pub(crate) fn name(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Plaintext, Kind::Ours) => "plaintext",
+            (Self::Plaintext, _) => "Plaintext",
+            (Self::Ssl, Kind::Ours) => "ssl",
+            (Self::Ssl, _) => "SSL",
+            (Self::Ws, _) => "ws",
+        }
+    }
+}
+
 /// Which side of a pair dials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialler {
@@ -71,12 +92,16 @@ impl Peer {
         Self::start_at(kind, Place::free(), options)
     }
 
+    /// Starts one in a subnet with this encryption.
+    pub(crate) fn encrypted(kind: Kind, encryption: Encryption, options: &[&str]) -> Self {
+        Self::start(kind, &[&["--encryption", encryption.name(kind)], options].concat())
+    }
+
     pub(crate) fn start_at(kind: Kind, place: Place, options: &[&str]) -> Self {
         let mut command = match kind {
             Kind::Ours => {
                 let mut command = peernet();
-                command.args(["node", "--json", "--encryption", "plaintext"]);
-                command.arg("--listen").arg(place.to_string());
+                command.args(["node", "--json"]).arg("--listen").arg(place.to_string());
                 command
             }
             Kind::Py2p => {
@@ -93,6 +118,9 @@ impl Peer {
                 command
             }
         };
+        if !options.contains(&"--encryption") {
+            command.args(["--encryption", Encryption::Plaintext.name(kind)]);
+        }
         let node = Node::spawn(command.args(options));
         Self { node, kind, place, heard: Vec::new() }
     }

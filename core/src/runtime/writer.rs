@@ -2,7 +2,9 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -81,28 +83,34 @@ async fn write_all(
         }
     }
     let mut rest = slices.as_mut_slice();
-    let config = &runtime.config;
     while !rest.is_empty() {
-        let patience = [config.slow_after, config.stall_timeout.saturating_sub(config.slow_after)];
-        let mut written = None;
-        for (step, wait) in patience.into_iter().enumerate() {
-            if let Ok(result) = timeout(wait, stream.write_vectored(rest)).await {
-                written = Some(result);
-                break;
-            }
-            if step == 0 && queue.mark_slow() {
-                runtime.slow_peer(queue.link);
-            }
+        let n =
+            while_it_moves(runtime, queue, |cx| Pin::new(&mut *stream).poll_write_vectored(cx, rest)).await?;
+        if n == 0 {
+            return Err(CloseReason::Broken(io::ErrorKind::WriteZero.to_string()));
         }
-        match written {
-            None => return Err(CloseReason::Stalled),
-            Some(Ok(0)) => return Err(CloseReason::Broken(io::ErrorKind::WriteZero.to_string())),
-            Some(Ok(n)) => {
-                queue.mark_moving();
-                IoSlice::advance_slices(&mut rest, n);
-            }
-            Some(Err(error)) => return Err(CloseReason::Broken(error.to_string())),
+        queue.mark_moving();
+        IoSlice::advance_slices(&mut rest, n);
+    }
+    // Transports that encrypt or mask hold some of it, which would otherwise wait for the next write.
+    while_it_moves(runtime, queue, |cx| Pin::new(&mut *stream).poll_flush(cx)).await
+}
+
+/// Waits for the stream to do something, for as long as a peer may take nothing.
+async fn while_it_moves<T>(
+    runtime: &Runtime,
+    queue: &LinkQueue,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+) -> Result<T, CloseReason> {
+    let config = &runtime.config;
+    let patience = [config.slow_after, config.stall_timeout.saturating_sub(config.slow_after)];
+    for (step, wait) in patience.into_iter().enumerate() {
+        if let Ok(done) = timeout(wait, poll_fn(&mut poll)).await {
+            return done.map_err(|error| CloseReason::Broken(error.to_string()));
+        }
+        if step == 0 && queue.mark_slow() {
+            runtime.slow_peer(queue.link);
         }
     }
-    Ok(())
+    Err(CloseReason::Stalled)
 }

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
-use super::Connection;
 use crate::protocol::{Address, Reach, Remote};
 
 /// Connections that wait to be accepted. More than that come back by themselves (SYN again).
@@ -46,12 +45,11 @@ pub(super) async fn dial(address: &Address, reach: Reach) -> io::Result<TcpStrea
     TcpStream::connect(allowed.as_slice()).await
 }
 
-/// Sets a stream up for messages: written when given, not when a timer thinks so.
-pub(super) fn open(stream: TcpStream) -> io::Result<Connection> {
+/// Sets a stream up for messages: written when given, not when a timer thinks so. Returns what is known of
+/// the other side.
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<Remote> {
     stream.set_nodelay(true)?;
-    let remote = Remote { ip: Some(stream.peer_addr()?.ip()), key: None };
-    let (reader, writer) = stream.into_split();
-    Ok(Connection { reader: Box::new(reader), writer: Box::new(writer), remote })
+    Ok(Remote { ip: Some(stream.peer_addr()?.ip()), key: None })
 }
 
 /// The address of this machine on its network, for a node that listens on all of them. Nothing is

@@ -10,7 +10,9 @@
 //! | message | [`message`] | `P = msgpack([type, sender, time, *payload])` |
 //! | value | [`value`] | one element of the payload |
 //!
-//! Nothing here opens a socket or reads a clock. The rules are `spec/02-wire.md`.
+//! Beside them stands [`websocket`], which carries a stream of frames where a subnet asks for it.
+//!
+//! Nothing here opens a socket or reads a clock. The rules are `spec/02-wire.md` and `spec/08-transports.md`.
 
 pub mod base58;
 pub mod body;
@@ -20,6 +22,7 @@ pub mod frame;
 pub mod message;
 pub mod seal;
 pub mod value;
+pub mod websocket;
 
 pub use body::{BodyError, open, unverified};
 pub use compression::{CompressionCounters, DecompressError, Method};

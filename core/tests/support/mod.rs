@@ -68,7 +68,11 @@ const PROBE: &str = "probe";
 
 impl Watched {
     pub(crate) async fn open(config: Config) -> Self {
-        let mesh = Mesh::builder().encryption(Encryption::Plaintext).config(config).open().await.unwrap();
+        Self::open_over(Encryption::Plaintext, config).await
+    }
+
+    pub(crate) async fn open_over(encryption: Encryption, config: Config) -> Self {
+        let mesh = Mesh::builder().encryption(encryption).config(config).open().await.unwrap();
         let mesh = Arc::new(mesh);
         let (write, journal) = watch::channel(Journal::default());
         let read = mesh.clone();
@@ -139,15 +143,22 @@ pub(crate) struct Scene {
     pub(crate) node: Watched,
     pub(crate) a: Watched,
     pub(crate) b: Watched,
+    encryption: Encryption,
     probe: AtomicI64,
 }
 
 impl Scene {
     /// `config` is that of the node under attack.
     pub(crate) async fn open(config: Config) -> Arc<Self> {
-        let node = Watched::open(config).await;
-        let (a, b) = (Watched::open(honest()).await, Watched::open(honest()).await);
-        let scene = Self { node, a, b, probe: AtomicI64::new(0) };
+        Self::open_over(Encryption::Plaintext, config).await
+    }
+
+    /// `config` is that of the node under attack.
+    pub(crate) async fn open_over(encryption: Encryption, config: Config) -> Arc<Self> {
+        let node = Watched::open_over(encryption, config).await;
+        let a = Watched::open_over(encryption, honest()).await;
+        let b = Watched::open_over(encryption, honest()).await;
+        let scene = Self { node, a, b, encryption, probe: AtomicI64::new(0) };
         for peer in [&scene.a, &scene.b] {
             scene.admit(peer).await;
         }
@@ -176,7 +187,7 @@ impl Scene {
     /// The node still does what it is there for: broadcasts pass through it, and new peers join.
     pub(crate) async fn still_serves(&self) {
         self.probe(&self.b).await;
-        let newcomer = Watched::open(honest()).await;
+        let newcomer = Watched::open_over(self.encryption, honest()).await;
         self.admit(&newcomer).await;
         self.probe(&newcomer).await;
         self.probe(&self.b).await;
