@@ -6,13 +6,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::RngExt;
 
+use super::hostile::Sending;
 use super::network::{Host, Network};
-use super::queue::{Dial, Happening, Parcel};
+use super::queue::{Content, Dial, Happening, Parcel};
 use super::{NodeIndex, Occurrence};
-use crate::protocol::{Class, CloseReason, DialId, Event, Input, LinkId, Origin, Outbox, Output, Remote};
-use crate::wire::{Limits, Message};
+use crate::identity::MessageId;
+use crate::protocol::{
+    Class, CloseReason, DialId, Event, Input, LinkId, Origin, Outbox, Output, Remote, Trust,
+};
+use crate::wire::codes::kind;
+use crate::wire::{Limits, Message, unverified};
 
 /// An end that only reads does so this long at most, as in `runtime`.
 const LINGER: Duration = Duration::from_secs(2);
@@ -178,8 +184,13 @@ impl Network {
         for output in outputs.drain(..) {
             match output {
                 Output::Send { links, class, body } => {
-                    let Some(parcel) = self.wrap(&body, class, parcel) else { continue };
-                    for link in targets.get(links).unwrap_or_default() {
+                    let parcel = self.wrap(&body, class, parcel);
+                    let links = targets.get(links).unwrap_or_default();
+                    if self.hosts[node.0].hostile.is_some() {
+                        self.send_what_it_likes(node, links, class, &parcel);
+                        continue;
+                    }
+                    for link in links {
                         self.post(*link, parcel.clone(), class);
                     }
                 }
@@ -198,17 +209,35 @@ impl Network {
 
     /// What is to be put on links for a body: one of the message that was just handled is passed on,
     /// any other begins its way.
-    fn wrap(&self, body: &bytes::Bytes, class: Class, handled: Option<&Parcel>) -> Option<Parcel> {
+    fn wrap(&self, body: &Bytes, class: Class, handled: Option<&Parcel>) -> Parcel {
         match handled {
-            Some(parcel) if parcel.message.body().as_ptr() == body.as_ptr() => {
-                Some(Parcel { hops: parcel.hops + 1, ..parcel.clone() })
+            Some(parcel) if parcel.content.body().as_ptr() == body.as_ptr() => {
+                Parcel { hops: parcel.hops + 1, ..parcel.clone() }
             }
             _ => {
-                let message = Message::read(body.clone(), &Limits::default()).ok()?;
-                let delivery = (class != Class::Control).then(|| self.recorded(&message.id())).flatten();
-                Some(Parcel { message, hops: 1, delivery })
+                let verified = match self.options.signed {
+                    true => None,
+                    false => Message::read(body.clone(), &Limits::default()).ok(),
+                };
+                let content = verified.map_or_else(|| Content::Body(body.clone()), Content::Message);
+                let delivery = (class != Class::Control).then(|| self.recorded(&id(body))).flatten();
+                Parcel { content, hops: 1, delivery }
             }
         }
+    }
+
+    /// What a hostile node puts on links instead of what its machine wants there.
+    fn send_what_it_likes(&mut self, node: NodeIndex, links: &[LinkId], class: Class, parcel: &Parcel) {
+        let Some(mut hostile) = self.hosts[node.0].hostile.take() else { return };
+        for link in links {
+            let to = self.wires.end(EndId::of(*link).other()).node;
+            for body in hostile.send(&Sending { to, class, body: parcel.content.body() }) {
+                let delivery = self.recorded(&id(&body));
+                let parcel = Parcel { content: Content::Body(body), delivery, ..*parcel };
+                self.post(*link, parcel, class);
+            }
+        }
+        self.hosts[node.0].hostile = Some(hostile);
     }
 
     /// Puts a message on a link.
@@ -239,7 +268,11 @@ impl Network {
     /// Puts a message on a link that no machine there sent.
     pub(super) fn post_foreign(&mut self, link: LinkId, message: Message) {
         let delivery = self.recorded(&message.id());
-        self.post(link, Parcel { message, hops: 1, delivery }, Class::Control);
+        let content = match self.options.signed {
+            true => Content::Body(message.into_body()),
+            false => Content::Message(message),
+        };
+        self.post(link, Parcel { content, hops: 1, delivery }, Class::Control);
     }
 
     /// When something that is sent to an end now arrives: after all that was sent before.
@@ -257,7 +290,7 @@ impl Network {
     fn tell(&mut self, node: NodeIndex, event: Event, parcel: Option<&Parcel>) {
         match &event {
             Event::Received(received) => {
-                self.note(9, node.0 as u64, prefix(&received.message));
+                self.note(9, node.0 as u64, prefix(received.message.body()));
                 let life = self.hosts[node.0].life;
                 if let Some(parcel) = parcel
                     && let Some(delivery) = parcel.delivery.and_then(|at| self.deliveries.get_mut(at))
@@ -339,7 +372,13 @@ impl Network {
         self.note(4, end.number(), 0);
         self.wires.end_mut(end).state = State::Open;
         let node = self.wires.end(end).node;
-        self.feed(node, Input::LinkUp { link: end.link(), origin, remote: Remote::default() }, None);
+        let there = &self.hosts[self.wires.end(end.other()).node.0].identity;
+        let key = match &there.trust {
+            Trust::Proven { keys, .. } => Some(keys.public()),
+            Trust::Claimed => None,
+        };
+        let remote = Remote { key, ..Remote::default() };
+        self.feed(node, Input::LinkUp { link: end.link(), origin, remote }, None);
     }
 
     // ---- arriving
@@ -349,16 +388,46 @@ impl Network {
         if connection.silent || connection.broken {
             return;
         }
-        self.note(5, end.number(), prefix(&parcel.message));
+        self.note(5, end.number(), prefix(parcel.content.body()));
         let (node, state) = (self.wires.end(end).node, self.wires.end(end).state);
         match state {
-            State::Open | State::Lingering => {
-                let input = Input::Message { link: end.link(), message: parcel.message.clone() };
-                self.feed(node, input, Some(&parcel));
-            }
+            State::Open | State::Lingering => match &parcel.content {
+                Content::Message(message) => {
+                    let input = Input::Message { link: end.link(), message: message.clone() };
+                    self.feed(node, input, Some(&parcel));
+                }
+                Content::Body(body) => self.read(end, body, &parcel),
+            },
             // A machine that was off and knows nothing of the connection says so.
             State::Gone if self.wires.end(end.other()).state == State::Open => self.reset(end),
             State::Gone | State::Opening(_) => {}
+        }
+    }
+
+    /// Reads a body as `runtime` does: what is known is dropped unread, the rest verified.
+    fn read(&mut self, end: EndId, body: &Bytes, parcel: &Parcel) {
+        let (node, link) = (self.wires.end(end).node, end.link());
+        let now = self.now_of(node);
+        let Some(machine) = &self.hosts[node.0].machine else { return };
+        let claim = unverified(body).filter(|(_, header)| header.kind == kind::BROADCAST);
+        if let Some((digest, header)) = claim {
+            let mut known = Vec::new();
+            machine.are_known(now, &[(header.time, *digest)], &mut known);
+            if known == [true] {
+                return self.feed(node, Input::Duplicates { link, count: 1 }, None);
+            }
+        }
+        let envelope = machine.identity().envelope();
+        let body = envelope.open(body.clone(), &[], machine.config().max_frame);
+        let input = body
+            .map_err(CloseReason::from)
+            .and_then(|body| Input::read(link, envelope.read(body, &Limits::default())));
+        match input {
+            Ok(input) => self.feed(node, input, Some(parcel)),
+            Err(reason) => {
+                self.send_end(end);
+                self.link_down(end, reason);
+            }
         }
     }
 
@@ -501,7 +570,12 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The id of the message that a body claims to hold.
+fn id(body: &[u8]) -> MessageId {
+    MessageId::from_digest(body.first_chunk().copied().unwrap_or_default())
+}
+
 /// The first bytes of a message's id.
-fn prefix(message: &Message) -> u64 {
-    message.body().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+fn prefix(body: &[u8]) -> u64 {
+    body.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -45,8 +45,12 @@
 //!   to the connections between two nodes. [`Network::restart`] starts the program again.
 //! - [`Network::partition`] breaks every connection between groups, and no dial crosses until
 //!   [`Network::heal`].
+//! - With [`Options::signed`] the network is a signed `tls` subnet: ids are proven on every link, and
+//!   each node verifies what it reads, with true keys and signatures. [`Network::turn_hostile`] lets a node send what
+//!   it likes: [`Meddler`] is one that meddles with whatever passes through it.
 //! - Queues have no bounds and bytes no cost: full queues, slow readers and compression are not
-//!   simulated, and messages are passed on without being hashed again.
+//!   simulated, and where nothing is signed and nobody hostile, messages are passed on without being
+//!   hashed again.
 //!
 //! # Handles
 //!
@@ -55,6 +59,7 @@
 
 mod carry;
 mod delivery;
+mod hostile;
 mod network;
 mod queue;
 mod topology;
@@ -68,6 +73,7 @@ use crate::protocol::Event;
 use crate::wire::ValueError;
 
 pub use delivery::{Arrival, Delivery};
+pub use hostile::{Hostile, Manner, Meddler, Sending};
 pub use network::{Network, Traffic};
 pub use topology::random_links;
 
@@ -89,6 +95,8 @@ pub struct Options {
     /// Whether everything that nodes tell their users is kept for [`Network::events`] (yes). With
     /// thousands of nodes that may be much; [`Network::delivery`] works without it.
     pub keep_events: bool,
+    /// Whether ids are proven and authors sign their broadcasts (no).
+    pub signed: bool,
 }
 
 impl Default for Options {
@@ -100,6 +108,7 @@ impl Default for Options {
             loss: 0.0,
             control_loss: 0.0,
             keep_events: true,
+            signed: false,
         }
     }
 }

@@ -9,15 +9,16 @@ use rand::{Rng, SeedableRng};
 use super::carry::Wires;
 use super::delivery::Delivery;
 use super::queue::{Happening, Queue};
-use super::{Error, NodeIndex, Occurrence, Options};
+use super::{Error, Hostile, NodeIndex, Occurrence, Options};
 use crate::config::Config;
-use crate::identity::{MessageId, NodeId, ProtocolId};
+use crate::identity::{KeyPair, MessageId, NodeId, ProtocolId};
 use crate::protocol::{
     Address, Command, CommandError, Counters, Identity, Input, Kind, Neighbour, Node, Now, Outbox, Target,
     Token, Trust,
 };
+use crate::wire::body;
 use crate::wire::codes::{code, kind};
-use crate::wire::{Form, Message, Payload};
+use crate::wire::{Message, Payload};
 
 /// What every simulated clock says at the start, in seconds since 1970, unless it is wrong.
 const EPOCH: i64 = 1_700_000_000;
@@ -47,6 +48,10 @@ pub(super) struct Host {
     /// How often it was started, less one.
     pub(super) life: u32,
     pub(super) skew: i64,
+    /// The last of its program's stamps.
+    last_stamp: i64,
+    /// Decides what it sends, if it is not honest.
+    pub(super) hostile: Option<Box<dyn Hostile>>,
     pub(super) group: usize,
     /// Whom its program connects to, again after every start.
     connects: Vec<NodeIndex>,
@@ -84,8 +89,8 @@ impl Network {
     pub fn new(options: Options) -> Self {
         Self {
             rng: SmallRng::seed_from_u64(options.seed),
+            protocol: ProtocolId::derive("sim", if options.signed { "tls/mesh" } else { "Plaintext" }),
             options,
-            protocol: ProtocolId::derive("sim", "Plaintext"),
             now: Duration::ZERO,
             queue: Queue::default(),
             hosts: Vec::new(),
@@ -123,11 +128,16 @@ impl Network {
         let [.., x, y, z] = index.0.to_be_bytes();
         let host = format!("10.{x}.{y}.{z}");
         let salt = format!("{} {}", self.options.seed, index.0);
-        let id = NodeId::derive(&host, PORT, &self.protocol, &salt);
+        let (id, trust) = if self.options.signed {
+            let keys = KeyPair::from_secret(body::digest(salt.as_bytes()));
+            (NodeId::of_key(&keys.public(), &self.protocol), Trust::Proven { keys, signed: true })
+        } else {
+            (NodeId::derive(&host, PORT, &self.protocol, &salt), Trust::Claimed)
+        };
         let address = Address::new(host, PORT);
         self.by_id.insert(id.clone(), index);
         self.by_address.insert(address.clone(), index);
-        let identity = Identity { id, protocol: self.protocol.clone(), address, trust: Trust::Claimed };
+        let identity = Identity { id, protocol: self.protocol.clone(), address, trust };
         self.hosts.push(Host {
             identity,
             config,
@@ -135,6 +145,8 @@ impl Network {
             dark: false,
             life: 0,
             skew: 0,
+            last_stamp: i64::MIN,
+            hostile: None,
             group: 0,
             connects: Vec::new(),
             connections: Vec::new(),
@@ -256,7 +268,7 @@ impl Network {
     }
 
     /// Lets a node broadcast. As on a real network, a message that equals one that the same node sent
-    /// in the same second has the same id, and is taken for a copy of it.
+    /// in the same second has the same id, and is taken for a copy of it, unless [`Options::signed`].
     ///
     /// # Errors
     /// [`Error::Down`] if `from` is down; [`Error::Value`] if a value has no form on the wire.
@@ -309,14 +321,28 @@ impl Network {
     }
 
     fn pack(
-        &self,
+        &mut self,
         from: NodeIndex,
         kind: u64,
         code: u64,
         payload: &(impl Payload + ?Sized),
     ) -> Result<Message, Error> {
         self.check_up(from)?;
-        Ok(Message::pack(kind, self.id(from).as_str(), Form::Str, self.wall(from), code, payload)?)
+        let stamp = self.stamp(from);
+        Ok(self.hosts[from.0].identity.pack(kind, stamp, code, payload)?)
+    }
+
+    /// The stamp of a message that a node's program sends now.
+    fn stamp(&mut self, node: NodeIndex) -> i64 {
+        let wall = self.wall(node);
+        let host = &mut self.hosts[node.0];
+        match host.identity.trust.stamps_per_second() {
+            1 => wall,
+            in_a_second => {
+                host.last_stamp = wall.saturating_mul(in_a_second).max(host.last_stamp.saturating_add(1));
+                host.last_stamp
+            }
+        }
     }
 
     fn check_up(&self, node: NodeIndex) -> Result<(), Error> {
@@ -381,6 +407,12 @@ impl Network {
         let host = &mut self.hosts[node.0];
         host.machine = None;
         host.armed = None;
+    }
+
+    /// From now on `hostile` decides what a node puts on its links. The node itself goes on as it is, and
+    /// sees what an honest one would see.
+    pub fn turn_hostile(&mut self, node: NodeIndex, hostile: impl Hostile + 'static) {
+        self.hosts[node.0].hostile = Some(Box::new(hostile));
     }
 
     /// Divides the network: connections between nodes of different groups break at once, what is

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::NodeIndex;
 use super::carry::EndId;
 use crate::protocol::{Address, DialId};
@@ -37,10 +39,28 @@ impl Happening {
     }
 }
 
+/// What is under way on a link.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// A message that nobody need verify.
+    Message(Message),
+    /// A body that is to be read as a real reader does, and may be anything.
+    Body(Bytes),
+}
+
+impl Content {
+    pub(super) fn body(&self) -> &Bytes {
+        match self {
+            Self::Message(message) => message.body(),
+            Self::Body(body) => body,
+        }
+    }
+}
+
 /// A message under way.
 #[derive(Debug, Clone)]
 pub(super) struct Parcel {
-    pub(super) message: Message,
+    pub(super) content: Content,
     /// How many links it will have crossed on arrival.
     pub(super) hops: u32,
     /// Where its way is recorded, if it is a user's.
