@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::identity::NodeId;
 use crate::protocol::{AddressError, CommandError};
+use crate::store::DataError;
 use crate::wire::ValueError;
 
 /// What went wrong. [`Error::code`] is stable and the same in every language.
@@ -15,6 +16,9 @@ pub enum Error {
     /// An option cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// This build does not offer what was asked for.
     #[error("{what} is not available in this version; {instead}")]
     Unsupported {
@@ -90,6 +94,7 @@ impl Error {
         match self {
             Self::Address(_) => "address",
             Self::Config(_) => "config",
+            Self::Data(_) => "data",
             Self::Unsupported { .. } => "unsupported",
             Self::Listen { .. } => "listen",
             Self::Connect(_) => "connect",

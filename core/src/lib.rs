@@ -22,6 +22,8 @@ pub mod protocol;
 mod runtime;
 pub mod sim;
 #[cfg(feature = "net")]
+pub mod store;
+#[cfg(feature = "net")]
 mod transport;
 pub mod wire;
 
@@ -33,6 +35,8 @@ pub use mesh::{
     Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, SendReport, Stats,
 };
 pub use protocol::{Address, CloseReason, Kind};
+#[cfg(feature = "net")]
+pub use store::{DataDir, DataError};
 #[cfg(feature = "net")]
 pub use transport::ws::Origins;
 pub use wire::{Payload, Value};

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,7 @@ use crate::protocol::{
     Address, CloseReason, Command, Identity, Input, Kind, Node, Now, Outbox, Received, Target, Trust,
 };
 use crate::runtime::{AdmitHook, Item, Runtime, Started};
+use crate::store::DataDir;
 use crate::transport::ssl::{Certificate, Ssl};
 use crate::transport::tls::Tls;
 use crate::transport::ws::{Origins, Ws};
@@ -90,6 +92,7 @@ pub struct Builder {
     advertise: Option<String>,
     connect: Vec<String>,
     identity: Option<KeyPair>,
+    data_dir: Option<PathBuf>,
     secret: Option<Secret>,
     sign: Option<bool>,
     allowed: Option<Vec<NodeId>>,
@@ -132,7 +135,16 @@ impl Builder {
         self
     }
 
-    /// The keys that the node's id is derived from (new ones). Only in `tls` subnets.
+    /// A directory for what outlives the node, which is its identity: made on first use, and kept from
+    /// then on, so that the node has the same id every time. It is for this node alone, and only its
+    /// owner can read what is in it. Without one, nothing is written anywhere. Only in `tls` subnets.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// The keys that the node's id is derived from (those in the data directory, or else new ones). Only
+    /// in `tls` subnets.
     pub fn identity(mut self, keys: KeyPair) -> Self {
         self.identity = Some(keys);
         self
@@ -196,14 +208,15 @@ impl Builder {
 
     /// Opens the node. Must be called within a tokio runtime, which then drives it.
     ///
-    /// Fails if an option cannot work, an address does not read, or the listening socket cannot be
-    /// opened.
-    pub async fn open(self) -> Result<Mesh, Error> {
+    /// Fails if an option cannot work, an address does not read, the data directory cannot be used, or
+    /// the listening socket cannot be opened.
+    pub async fn open(mut self) -> Result<Mesh, Error> {
         self.config.check()?;
         self.check_encryption()?;
         let listen: Address = self.listen.parse()?;
         let targets: Vec<Target> = self.connect.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let advertised: Option<Address> = self.advertise.as_ref().map(|text| text.parse()).transpose()?;
+        let data = self.open_data_dir()?;
         let failed = |source| Error::Listen { address: self.listen.clone(), source };
         let listener = tcp::listen(&listen).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
@@ -232,7 +245,20 @@ impl Builder {
         for target in targets {
             runtime.command_unanswered(|token| Command::Connect { token, target, persist: true });
         }
-        Ok(Mesh { identity, listening: local.into(), runtime: Guard(runtime) })
+        let data = Mutex::new(data);
+        Ok(Mesh { identity, listening: local.into(), data, runtime: Guard(runtime) })
+    }
+
+    /// Takes the data directory into use, and its identity with it. A few small files: not worth a
+    /// thread of its own.
+    fn open_data_dir(&mut self) -> Result<Option<DataDir>, Error> {
+        let Some(path) = &self.data_dir else { return Ok(None) };
+        let data = DataDir::open(path)?;
+        match &self.identity {
+            Some(keys) => data.set_identity(keys)?,
+            None => self.identity = Some(data.identity()?),
+        }
+        Ok(Some(data))
     }
 
     /// Refuses what could not be kept where nothing is proven, and what has no meaning elsewhere.
@@ -245,6 +271,7 @@ impl Builder {
         let wrong = |option, problem| Err(ConfigError { option, problem });
         match self {
             Self { identity: Some(_), .. } if !tls => wrong("identity", needs_tls),
+            Self { data_dir: Some(_), .. } if !tls => wrong("data_dir", needs_tls),
             Self { secret: Some(_), .. } if !tls => wrong("secret", needs_tls),
             Self { sign: Some(_), .. } if !tls => wrong("sign", needs_tls),
             Self { allowed: Some(_), .. } if !tls => wrong("allow", needs_tls),
@@ -376,6 +403,8 @@ impl Drop for Guard {
 pub struct Mesh {
     identity: Identity,
     listening: Address,
+    /// In use until the node is closed.
+    data: Mutex<Option<DataDir>>,
     runtime: Guard,
 }
 
@@ -389,6 +418,7 @@ impl Mesh {
             advertise: None,
             connect: Vec::new(),
             identity: None,
+            data_dir: None,
             secret: None,
             sign: None,
             allowed: None,
@@ -402,6 +432,15 @@ impl Mesh {
     /// This node's id.
     pub fn id(&self) -> &NodeId {
         &self.identity.id
+    }
+
+    /// The keys that its id is derived from, in a `tls` subnet: whoever has them is this node. To be
+    /// kept where only its owner can read them ([`KeyPair::to_text`]).
+    pub fn keys(&self) -> Option<&KeyPair> {
+        match &self.identity.trust {
+            Trust::Proven { keys, .. } => Some(keys),
+            Trust::Claimed => None,
+        }
     }
 
     /// The address others are told.
@@ -711,6 +750,7 @@ impl Mesh {
     /// Closing twice does no harm. What was received and not read can still be read.
     pub async fn close(&self) {
         self.runtime.0.close().await;
+        *self.data.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -211,6 +211,7 @@ over_each_encryption! {
     a_sending_loop_does_not_starve_its_thread
 }
 
+/// T-18
 #[tokio::test]
 async fn what_needs_proven_ids_is_refused_without_them() {
     let keys = KeyPair::generate(&mut rand::rng());
@@ -219,6 +220,7 @@ async fn what_needs_proven_ids_is_refused_without_them() {
     for (option, builder) in [
         ("identity", plain().identity(keys)),
         ("secret", plain().secret(secret)),
+        ("data_dir", plain().data_dir("/nowhere/at all")),
         ("sign", plain().sign(true)),
         ("sign", plain().sign(false)),
     ] {

@@ -1,9 +1,15 @@
 //! Keys: what proves an id in `tls` subnets (`spec/07-trust.md`).
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+
+use super::hex;
+
+/// What the text of a key pair begins with, so that one is recognised where it does not belong.
+const PREFIX: &str = "peernet-key-";
 
 /// Bytes of a public key.
 pub const PUBLIC_KEY_LEN: usize = 32;
@@ -56,6 +62,7 @@ impl fmt::Debug for PublicKey {
 /// let signature = keys.sign(b"hello");
 /// assert!(keys.public().verify(b"hello", &signature));
 /// assert!(!keys.public().verify(b"hullo", &signature));
+/// assert_eq!(keys.to_text().parse(), Ok(keys));
 /// ```
 #[derive(Clone)]
 pub struct KeyPair(Arc<SigningKey>);
@@ -79,6 +86,13 @@ impl KeyPair {
     #[must_use]
     pub fn secret(&self) -> [u8; SECRET_KEY_LEN] {
         self.0.to_bytes()
+    }
+
+    /// The keys as text, to be kept in a file that only its owner can read: `peernet-key-` and the
+    /// secret key in hexadecimal digits. There is no `Display`, so that none is printed by mistake.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{PREFIX}{}", hex::write(&self.secret()))
     }
 
     /// The public key.
@@ -105,5 +119,37 @@ impl Eq for KeyPair {}
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyPair({:?})", self.public())
+    }
+}
+
+/// Reads what [`KeyPair::to_text`] writes; white space around it does not count.
+impl FromStr for KeyPair {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let secret = text.trim().strip_prefix(PREFIX).and_then(hex::read).ok_or(KeyError)?;
+        Ok(Self::from_secret(secret.try_into().map_err(|_| KeyError)?))
+    }
+}
+
+/// A text is no key pair. Says nothing of it.
+#[derive(thiserror::Error, Debug, Clone, Copy, PartialEq, Eq)]
+#[error("a key pair is written `peernet-key-` and 64 hexadecimal digits")]
+pub struct KeyError;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text() {
+        let keys = KeyPair::from_secret([0xab; 32]);
+        let text = keys.to_text();
+        assert_eq!(text, format!("peernet-key-{}", "ab".repeat(32)));
+        assert_eq!(format!(" {text}\n").parse(), Ok(keys.clone()));
+        for bad in ["", "peernet-key-", &text[..75], &format!("{text}ab"), &"ab".repeat(32)] {
+            assert_eq!(bad.parse::<KeyPair>(), Err(KeyError), "{bad}");
+        }
+        assert!(!format!("{keys:?}").contains("abab"));
     }
 }

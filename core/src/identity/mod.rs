@@ -3,13 +3,14 @@
 //!
 //! The three ids are digests. The first two travel as base58 text, the last as raw bytes.
 
+mod hex;
 mod keys;
 mod message_id;
 mod node_id;
 mod protocol_id;
 mod secret;
 
-pub use keys::{KeyPair, PUBLIC_KEY_LEN, PublicKey, SECRET_KEY_LEN, SIGNATURE_LEN};
+pub use keys::{KeyError, KeyPair, PUBLIC_KEY_LEN, PublicKey, SECRET_KEY_LEN, SIGNATURE_LEN};
 pub use message_id::MessageId;
 pub use node_id::{MAX_NODE_ID_LEN, NodeId, random_salt};
 pub use protocol_id::{MAX_PROTOCOL_ID_LEN, PROTOCOL_VERSION, ProtocolId};

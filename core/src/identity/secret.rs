@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::hex;
+
 /// What the text of a secret begins with, so that one is recognised where it does not belong.
 const PREFIX: &str = "peernet-secret-";
 /// Bytes of a secret that is made here.
@@ -55,8 +57,7 @@ impl Secret {
     /// hexadecimal digits. There is no `Display`, so that none is printed by mistake.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{PREFIX}{digits}")
+        format!("{PREFIX}{}", hex::write(&self.0))
     }
 }
 
@@ -65,11 +66,7 @@ impl FromStr for Secret {
     type Err = SecretError;
 
     fn from_str(text: &str) -> Result<Self, SecretError> {
-        let digits = text.trim().strip_prefix(PREFIX).ok_or(SecretError::Form)?;
-        let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return Err(SecretError::Form) };
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let bytes: Option<Vec<u8>> =
-            pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect();
+        let bytes = text.trim().strip_prefix(PREFIX).and_then(hex::read);
         Self::from_bytes(&bytes.ok_or(SecretError::Form)?)
     }
 }

@@ -4,6 +4,8 @@
 // Each test program uses a part of this.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod tls;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
