@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use peernet::Value;
-use peernet::identity::{NodeId, ProtocolId};
+use peernet::identity::{NodeId, ProtocolId, PublicKey};
 use peernet::wire::compression::{compress_if_smaller, must_compress};
 use peernet::wire::{Decoder, Form, Limits, MAX_FRAME, Message, Method, base58, frame, open};
 use serde_json::{Value as Json, json};
@@ -13,12 +13,13 @@ use crate::machine::Machine;
 use crate::{Lost, Testee};
 
 /// What this build can be asked.
-const OPS: [&str; 9] = [
+const OPS: [&str; 10] = [
     "hello",
     "encode",
     "decode",
     "protocol_id",
     "node_id",
+    "key_id",
     "base58_encode",
     "base58_decode",
     "transcript_start",
@@ -67,6 +68,7 @@ impl Reference {
             Some("decode") => decode(request),
             Some("protocol_id") => protocol_id(request),
             Some("node_id") => node_id(request),
+            Some("key_id") => key_id(request),
             Some("base58_encode") => base58_encode(request),
             Some("base58_decode") => base58_decode(request),
             Some("transcript_start") => Machine::start(request).map(|machine| {
@@ -203,6 +205,12 @@ fn node_id(request: &Json) -> Result<Json, Answer> {
     let protocol = ProtocolId::parse(text(request, "protocol")?).map_err(refused)?;
     let id = NodeId::derive(text(request, "host")?, port, &protocol, text(request, "salt")?);
     Ok(json!({ "id": id.as_str() }))
+}
+
+fn key_id(request: &Json) -> Result<Json, Answer> {
+    let key = unhex(text(request, "key")?)?.try_into().map_err(|_| Answer::Unsupported)?;
+    let protocol = ProtocolId::parse(text(request, "protocol")?).map_err(refused)?;
+    Ok(json!({ "id": NodeId::of_key(&PublicKey::from_bytes(key), &protocol).as_str() }))
 }
 
 fn base58_encode(request: &Json) -> Result<Json, Answer> {

@@ -14,13 +14,14 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 14] = embedded![
+const FILES: [(&str, &str); 15] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
     "vectors/frames.json",
     "vectors/compression.json",
     "vectors/ids.json",
+    "vectors/trust.json",
     "transcripts/handshake.json",
     "transcripts/double.json",
     "transcripts/peers.json",

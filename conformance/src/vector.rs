@@ -26,6 +26,8 @@ enum Question {
     ProtocolId,
     /// Which id does this node have?
     NodeId,
+    /// Which id does the node with this key have?
+    KeyId,
     /// How is this integer written, and read back?
     Base58,
     /// How is this text read?
@@ -35,13 +37,14 @@ enum Question {
 }
 
 /// The sections of a vector file, and what each of their vectors is asked.
-const SECTIONS: [(&str, &[Question]); 9] = [
+const SECTIONS: [(&str, &[Question]); 10] = [
     ("/encode", &[Question::Encode, Question::Decode]),
     ("/decode", &[Question::Decode]),
     ("/compress", &[Question::Compress]),
     ("/reject", &[Question::Reject]),
     ("/ids/protocol", &[Question::ProtocolId]),
     ("/ids/node", &[Question::NodeId]),
+    ("/ids/key", &[Question::KeyId]),
     ("/ids/base58_int", &[Question::Base58]),
     ("/ids/base58_decode", &[Question::Base58Decode]),
     ("/ids/base58_reject", &[Question::Base58Reject]),
@@ -89,7 +92,7 @@ impl Vector {
             Question::Compress => "compress",
             Question::Reject => "refuse",
             Question::ProtocolId => "protocol ids",
-            Question::NodeId => "node ids",
+            Question::NodeId | Question::KeyId => "node ids",
             Question::Base58 | Question::Base58Decode | Question::Base58Reject => "base58",
         }
     }
@@ -149,6 +152,9 @@ impl Vector {
                     fields.insert("port".to_owned(), part(1).unwrap_or_default());
                 }
                 self.compare(&testee.ask(&request)?, &["id"])
+            }
+            Question::KeyId => {
+                self.compare(&testee.ask(&self.request("key_id", &["key", "protocol"]))?, &["id"])
             }
             Question::Base58 => {
                 let written =

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use peernet::identity::{NodeId, ProtocolId};
+use peernet::identity::{NodeId, ProtocolId, PublicKey};
 use peernet::protocol::{
     Address, Command, Identity, Input, LinkId, Node, Now, Origin, Outbox, Output, Remote, Token, Trust,
 };
@@ -176,7 +176,7 @@ fn handshake_of(n: u64, to: &Node) -> Message {
 #[test]
 fn the_ids_are_what_the_code_derives() {
     let mut kinds = BTreeSet::new();
-    for line in block("01-identity.md", "ids") {
+    for line in [block("01-identity.md", "ids"), block("07-trust.md", "ids")].concat() {
         let (given, expected) = line.split_once(" = ").unwrap();
         let words: Vec<&str> = given.split(' ').collect();
         kinds.insert(words[0].to_owned());
@@ -186,12 +186,16 @@ fn the_ids_are_what_the_code_derives() {
                 let protocol = ProtocolId::parse(protocol).unwrap();
                 NodeId::derive(host, port.parse().unwrap(), &protocol, salt).to_string()
             }
+            ["key", key, protocol] => {
+                let key = PublicKey::from_bytes(unhex(key).try_into().unwrap());
+                NodeId::of_key(&key, &ProtocolId::parse(protocol).unwrap()).to_string()
+            }
             ["base58", hex] => base58::encode_int(&unhex(hex)),
             other => panic!("{other:?}"),
         };
         assert_eq!(made, expected, "{given}");
     }
-    assert_eq!(kinds.len(), 3);
+    assert_eq!(kinds.len(), 4);
 }
 
 /// The cells of the table rows of a file that have `columns` columns.

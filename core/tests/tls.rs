@@ -11,8 +11,10 @@ use std::time::Duration;
 use peernet::identity::{KeyPair, NodeId, ProtocolId, Secret};
 use peernet::protocol::Dialect;
 use peernet::{Config, DataDir, DataError, Encryption, Error, Event, Mesh};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 mod support;
 
@@ -115,7 +117,7 @@ async fn overheard(encryption: Encryption) -> (Vec<u8>, Vec<(&'static str, Vec<u
     (heard, secrets.into())
 }
 
-/// T-4
+/// T-1, T-4
 #[tokio::test]
 async fn who_listens_to_the_wire_reads_nothing() {
     let (heard, secrets) = overheard(Encryption::Tls).await;
@@ -165,9 +167,7 @@ async fn only_an_ed25519_key_of_ones_own_will_do() {
         Shown { key: tls::spki(&peernet::identity::PublicKey::from_bytes([2; 32])), signs: own.clone() };
     let mut x25519 = Shown::honest(&own);
     x25519.key[8] = 0x6e;
-    let mut attempts = 0;
-    for shown in [Some(others), Some(longer), Some(no_point), Some(x25519), None] {
-        attempts += 1;
+    for (attempts, shown) in (1..).zip([Some(others), Some(longer), Some(no_point), Some(x25519), None]) {
         // The client learns of it when it reads.
         if let Ok(mut stream) = soon("TLS", tls::dial(tcp(&node).await, shown)).await {
             let _ = tls::prove(&mut stream, None, node.protocol()).await.unwrap_err();
@@ -177,6 +177,35 @@ async fn only_an_ed25519_key_of_ones_own_will_do() {
     untouched(&node);
     let mut stream = tls::dial(tcp(&node).await, Some(Shown::honest(&own))).await.unwrap();
     soon("an honest one is let in", tls::prove(&mut stream, None, node.protocol())).await.unwrap();
+}
+
+/// T-7
+#[tokio::test]
+async fn no_session_is_resumed() {
+    let (node, own) = (open().await, Shown::honest(&keys(1)));
+    let client = TlsConnector::from(tls::client_config(Some(own.clone())));
+    for _ in 0..2 {
+        let mut stream = client.connect(tls::nameless(), tcp(&node).await).await.unwrap();
+        tls::prove(&mut stream, None, node.protocol()).await.unwrap();
+        let session = stream.get_ref().1;
+        assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(session.tls13_tickets_received(), 0);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = TlsAcceptor::from(tls::server_config(own));
+    for _ in 0..2 {
+        let answer = async {
+            let mut stream = server.accept(listener.accept().await.unwrap().0).await.unwrap();
+            // By now it has had our tickets.
+            stream.read_exact(&mut [0; 32]).await.unwrap();
+            let session = stream.get_ref().1;
+            assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
+            assert_eq!(session.server_name(), None);
+        };
+        let (error, ()) = soon("refused", async { tokio::join!(node.connect(&address), answer) }).await;
+        assert!(error.is_err());
+    }
 }
 
 /// The same on the side that dials.
@@ -192,7 +221,7 @@ async fn who_answers_must_have_the_key_that_it_shows() {
     assert!(answered.is_err());
 }
 
-/// T-8 to T-10
+/// T-8, T-9, T-10
 #[tokio::test]
 async fn without_a_right_proof_nothing_is_told() {
     let config = Config { handshake_timeout: Duration::from_millis(500), ..Config::default() };
@@ -324,7 +353,7 @@ async fn man_in_the_middle(mesh: &Mesh, how: Middle) -> String {
     address
 }
 
-/// T-8, T-13, T-14
+/// T-8, T-10, T-13, T-14
 #[tokio::test]
 async fn someone_in_between_with_keys_of_his_own_is_refused() {
     let protocol = ProtocolId::derive("mesh", "tls/mesh");

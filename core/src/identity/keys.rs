@@ -141,6 +141,7 @@ pub struct KeyError;
 mod tests {
     use super::*;
 
+    /// T-17
     #[test]
     fn text() {
         let keys = KeyPair::from_secret([0xab; 32]);

@@ -190,6 +190,28 @@ mod tests {
         }
     }
 
+    /// T-2, T-3
+    #[test]
+    fn ids_of_keys() {
+        const TRUST: &str =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/vectors/trust.json"));
+        // The first two of RFC 8032, 7.1.
+        let secrets = [
+            "peernet-key-9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+            "peernet-key-4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        ];
+        let vectors: serde_json::Value = serde_json::from_str(TRUST).unwrap();
+        let cases = vectors["ids"]["key"].as_array().unwrap();
+        for (at, case) in cases.iter().enumerate() {
+            let key = secrets[at / 2].parse::<crate::identity::KeyPair>().unwrap().public();
+            let digits: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(digits, case["key"].as_str().unwrap());
+            let protocol = ProtocolId::parse(case["protocol"].as_str().unwrap()).unwrap();
+            assert_eq!(NodeId::of_key(&key, &protocol).as_str(), case["id"].as_str().unwrap());
+        }
+        assert_eq!(cases.len(), 2 * secrets.len());
+    }
+
     /// I-10, L-28
     #[test]
     fn bounds() {

@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// T-20
+    /// T-12, T-17
     #[test]
     fn refused() {
         let text = |digits: &str| format!("{PREFIX}{digits}").parse::<Secret>();

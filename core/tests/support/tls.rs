@@ -149,7 +149,7 @@ impl ClientCertVerifier for Anything {
 }
 
 /// How a TLS client is configured that shows this, or nothing.
-fn client_config(shown: Option<Shown>) -> Arc<ClientConfig> {
+pub(crate) fn client_config(shown: Option<Shown>) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -165,7 +165,7 @@ fn client_config(shown: Option<Shown>) -> Arc<ClientConfig> {
     })
 }
 
-fn nameless() -> ServerName<'static> {
+pub(crate) fn nameless() -> ServerName<'static> {
     ServerName::from(IpAddr::from([0, 0, 0, 0]))
 }
 
@@ -186,14 +186,20 @@ pub(crate) async fn dial(
     TlsConnector::from(client_config(shown)).connect(nameless(), stream).await
 }
 
-/// The handshake of TLS alone, on the side that was dialled.
-pub(crate) async fn accept(stream: TcpStream, shown: Shown) -> io::Result<server::TlsStream<TcpStream>> {
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+/// How a TLS server is configured that shows this, and would resume sessions.
+pub(crate) fn server_config(shown: Shown) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_client_cert_verifier(Arc::new(Anything))
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(shown.certified())));
-    TlsAcceptor::from(Arc::new(config)).accept(stream).await
+    config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
+    Arc::new(config)
+}
+
+/// The handshake of TLS alone, on the side that was dialled.
+pub(crate) async fn accept(stream: TcpStream, shown: Shown) -> io::Result<server::TlsStream<TcpStream>> {
+    TlsAcceptor::from(server_config(shown)).accept(stream).await
 }
 
 /// Which side proves (T-8).

@@ -48,3 +48,47 @@ impl Proof {
         hmac::verify(&self.key, &self.message(role, export), proof).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const VECTORS: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/vectors/trust.json"));
+
+    fn unhex<const N: usize>(json: &serde_json::Value) -> [u8; N] {
+        let digits = json.as_str().unwrap();
+        assert_eq!(digits.len(), 2 * N);
+        std::array::from_fn(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
+    }
+
+    /// T-8, T-11, T-12
+    #[test]
+    fn vectors() {
+        let vectors: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
+        let cases = vectors["proof"].as_array().unwrap();
+        assert!(!cases.is_empty());
+        for case in cases {
+            let protocol = ProtocolId::parse(case["protocol"].as_str().unwrap()).unwrap();
+            let secret = match case["secret"].as_str().unwrap() {
+                "" => None,
+                digits => Some(format!("peernet-secret-{digits}").parse().unwrap()),
+            };
+            let roles = [Role::Dialler, Role::Acceptor];
+            let role = roles[usize::try_from(case["role"].as_u64().unwrap()).unwrap()];
+            let other = roles[usize::from(role == Role::Dialler)];
+            let (export, expected) = (unhex(&case["export"]), unhex::<PROOF_LEN>(&case["proof"]));
+            let proof = Proof::new(protocol, secret.as_ref());
+            assert_eq!(proof.make(role, &export), expected);
+            assert!(proof.verify(role, &export, &expected));
+            assert!(!proof.verify(other, &export, &expected));
+            for at in 0..PROOF_LEN {
+                let mut wrong = expected;
+                wrong[at] ^= 1;
+                assert!(!proof.verify(role, &export, &wrong));
+            }
+        }
+    }
+}
