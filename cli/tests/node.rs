@@ -41,6 +41,7 @@ fn every_kind_of_value_is_broadcast_and_not_echoed() {
     assert_eq!(got["payload"].to_string(), payload.to_string());
     assert_eq!((&got["kind"], &got["id"], &got["sender"]), (&json!("broadcast"), &sent["id"], &json!(a.id)));
     assert!(got["time"].as_i64().unwrap() > 1_700_000_000);
+    assert_eq!(got["verified"], json!(false), "plaintext proves nothing");
 
     b.must(json!({"do": "broadcast", "payload": ["back"]}));
     assert_eq!(a.message()["payload"], json!(["back"]), "the first that it hears is not its own");

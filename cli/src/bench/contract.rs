@@ -31,8 +31,11 @@ pub(crate) struct Role {
     #[arg(long, default_value_t = 1000)]
     pub(super) count: u64,
     /// Encryption of the subnet
+    #[arg(long, default_value = "tls")]
+    pub(super) encryption: String,
+    /// Broadcasts are not signed (tls only)
     #[arg(long)]
-    pub(super) encryption: Option<String>,
+    pub(super) unsigned: bool,
     /// Methods to compress with where that pays, best first, as in `zlib,gzip` (default: none)
     #[arg(long, value_delimiter = ',')]
     pub(super) compress: Vec<Method>,

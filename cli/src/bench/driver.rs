@@ -20,14 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 256;
 
 pub(super) fn run(role: &Role) -> Result<(), Failure> {
-    let encryption = match &role.encryption {
-        None => {
-            return Err(Failure::usage(
-                "tls is not available in this version; say --encryption plaintext expressly",
-            ));
-        }
-        Some(name) => name.parse::<Encryption>().map_err(Failure::usage)?,
-    };
+    let encryption = role.encryption.parse::<Encryption>().map_err(Failure::usage)?;
     // One thread: as many processes as there are cores are measured together, and a hop to another
     // core costs more than it brings.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -52,7 +45,11 @@ fn config(role: &Role) -> Config {
 }
 
 async fn open(role: &Role, encryption: Encryption) -> Result<Mesh, Failure> {
-    Mesh::builder().encryption(encryption).config(config(role)).open().await.map_err(Failure::failed)
+    let mut builder = Mesh::builder().encryption(encryption).config(config(role));
+    if role.unsigned {
+        builder = builder.sign(false);
+    }
+    builder.open().await.map_err(Failure::failed)
 }
 
 /// Says where it is, dials whom it is told, and says when it is ready.

@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Encryption of the subnet
     #[arg(long, default_value = "plaintext")]
     encryption: String,
+    /// Broadcasts are not signed (tls only)
+    #[arg(long)]
+    unsigned: bool,
     /// Methods that nodes compress with where that pays, as in `zlib,gzip` (default: none)
     #[arg(long, value_delimiter = ',')]
     compress: Vec<Method>,
@@ -149,6 +152,9 @@ fn gather(
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value])
         .collect();
+        if options.unsigned {
+            role.push("--unsigned".to_owned());
+        }
         for method in &options.compress {
             role.extend(["--compress".to_owned(), method.name().to_owned()]);
         }

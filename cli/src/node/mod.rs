@@ -70,6 +70,9 @@ pub(crate) struct Args {
     /// A secret that all nodes of the network share
     #[arg(long, value_name = "FILE")]
     secret_file: Option<String>,
+    /// Broadcasts are not signed: faster, and only for closed networks, all nodes of which say so (tls only)
+    #[arg(long)]
+    unsigned: bool,
     /// A node that may join, any number; then no others may (tls only)
     #[arg(long, value_name = "ID", value_parser = read_id)]
     allow: Vec<NodeId>,
@@ -160,6 +163,9 @@ async fn open(args: Args) -> Result<Mesh, Failure> {
     }
     if let Some(advertise) = args.advertise {
         builder = builder.advertise(advertise);
+    }
+    if args.unsigned {
+        builder = builder.sign(false);
     }
     if !args.allow.is_empty() {
         builder = builder.allow(args.allow);

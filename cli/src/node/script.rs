@@ -198,6 +198,7 @@ fn event_line(event: &Event) -> String {
             .text("id", &message.id().to_string())
             .text("sender", message.sender().as_str())
             .number("time", message.time())
+            .json("verified", &Json::Bool(message.verified()))
             .payload("payload", &message.payload()),
         Event::Connected { peer, address } => Object::new("event", "connected")
             .text("peer", peer.as_str())

@@ -134,7 +134,7 @@ impl Hostile for Meddler {
         match self.rng.random_range(0..8) {
             0 => Vec::new(),
             1 => vec![body.clone(); 5],
-            2 => std::mem::replace(&mut self.held_back, Some(body.clone())).into_iter().collect(),
+            2 => self.held_back.replace(body.clone()).into_iter().collect(),
             3 => [self.replay(), Some(body.clone()), self.replay()].into_iter().flatten().collect(),
             4 | 5 if self.manner == Manner::Forges => self.forge(body).into_iter().collect(),
             _ => vec![body.clone()],
