@@ -16,7 +16,7 @@ use peernet::wire::codes::{Place, TABLE, code, kind};
 use peernet::wire::{Decoder, Form, LENGTH_LEN, MAX_FRAME, Message, Method, base58, frame};
 use peernet::{Config, wire};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "README.md",
     "01-identity.md",
     "02-wire.md",
@@ -25,6 +25,7 @@ const FILES: [&str; 8] = [
     "05-limits.md",
     "06-interop.md",
     "07-trust.md",
+    "08-transports.md",
 ];
 
 fn root() -> PathBuf {
@@ -365,7 +366,8 @@ fn every_rule_stands_in_its_table() {
             }
         }
     }
-    for file in FILES[1..].iter().filter(|file| **file != "06-interop.md") {
+    let without = ["README.md", "06-interop.md", "08-transports.md"];
+    for file in FILES.iter().filter(|file| !without.contains(file)) {
         let text = spec(file);
         let (rules, table) = text.split_once("\n## What checks it\n").unwrap();
         let rules: Vec<&str> = (rules.lines().filter_map(|line| line.strip_prefix("**")))
