@@ -1,5 +1,5 @@
 //! WebSocket: p2p.today's `ws`, and `wss`. A stream of frames, each in one binary message, behind an
-//! HTTP request. Its rules are `spec/08-transports.md`, X-10 to X-29.
+//! HTTP request. Its rules are `spec/08-transports.md`, X-10 to X-27.
 
 use std::io;
 
