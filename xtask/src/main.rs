@@ -13,7 +13,7 @@ const RUFF: &str = "ruff==0.17.5";
 
 const HELP: &str = "cargo xtask COMMAND
 
-  test     every test of the quick set, real peers included (their environments are made first)
+  test     every test of the quick set, real peers and a browser included (they are installed first)
   lint     formatting, clippy, documentation and the scripts' linter
   long     the long set: simulated days, thousands of seeds, ten minutes of each fuzz target
   fuzz N   each fuzz target for N seconds (600)";
@@ -78,8 +78,14 @@ fn set_up_real_peers() -> Outcome {
     step(Command::new(setup).arg(real_peers()))
 }
 
+/// The browser that the example is tested in.
+fn set_up_browser() -> Outcome {
+    step(&mut Command::new(root().join("examples/browser/chromium")))
+}
+
 fn test() -> Outcome {
     set_up_real_peers()?;
+    set_up_browser()?;
     // The pure part alone first: it must build without tokio.
     step(&mut cargo(&["check", "--package", "libpeernet", "--no-default-features"]))?;
     // One profile for tests, the command and the conformance suite, so that nothing is built twice.
@@ -108,6 +114,7 @@ fn lint() -> Outcome {
 
 fn long() -> Outcome {
     set_up_real_peers()?;
+    set_up_browser()?;
     step(cargo(&["test", "--release", "--workspace"]).env("PEERNET_LONG", "1"))?;
     fuzz("600")
 }
