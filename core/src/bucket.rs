@@ -16,8 +16,14 @@ impl Rate {
 
     /// How long it takes until `count` may happen again.
     fn time_for(&self, count: u64) -> Duration {
-        let nanos = self.within.as_nanos().saturating_mul(count.into()) / u128::from(self.amount.max(1));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        let amount = self.amount.max(1);
+        let within = u64::try_from(self.within.as_nanos()).unwrap_or(u64::MAX);
+        // Nearly always it fits: relays ask this for every message.
+        let nanos = within.checked_mul(count).map_or_else(
+            || u64::try_from(u128::from(within) * u128::from(count) / u128::from(amount)).unwrap_or(u64::MAX),
+            |all| all / amount,
+        );
+        Duration::from_nanos(nanos)
     }
 }
 

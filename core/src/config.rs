@@ -23,6 +23,26 @@ pub struct Config {
     /// on their way out, at most (64). When a stranger comes while all are taken, the oldest is
     /// closed.
     pub max_opening: usize,
+    /// Connections at most that one IP address has made to us (32; none with `lan` and `local`), of IPv6
+    /// one /64. `None` for no bound, here and below. This machine's own addresses have none.
+    pub max_per_address: Option<usize>,
+    /// Connections at most that addresses around another have made to us (48; none with `lan` and
+    /// `local`): in one /24, of IPv6 in one /48. So nobody with one such range can take all
+    /// places. Private networks have no such bound.
+    pub max_per_range: Option<usize>,
+    /// How often in a minute one IP address, or one proven id, may connect to us (60; no bound with
+    /// `lan` and `local`). Whoever comes more often is refused for `refuse_for`. This machine's own
+    /// addresses have no such bound.
+    pub connects_per_minute: Option<u32>,
+    /// Messages read of one peer in a second, at most (500,000; no bound with `lan` and `local`). The
+    /// rest waits: the peer is read more slowly, and nothing is lost.
+    pub messages_per_second: Option<u64>,
+    /// Bytes read of one peer in a second, at most (256 MiB; no bound with `lan` and `local`). The rest
+    /// waits, as with messages.
+    pub bytes_per_second: Option<u64>,
+    /// Broadcasts of one author that are passed on in a second, at most (100,000; no bound with `lan`
+    /// and `local`). More are handed up here, but not passed on, and counted.
+    pub relays_per_author: Option<u32>,
     /// While fewer links than this are of our own making, addresses that neighbours name are dialled
     /// (4, as 0.7 has it; 0 for only those that `connect` names).
     pub max_outgoing: usize,
@@ -110,6 +130,12 @@ impl Default for Config {
         Self {
             max_peers: 64,
             max_opening: 64,
+            max_per_address: Some(32),
+            max_per_range: Some(48),
+            connects_per_minute: Some(60),
+            messages_per_second: Some(500_000),
+            bytes_per_second: Some(256 << 20),
+            relays_per_author: Some(100_000),
             max_outgoing: 4,
             max_known: 256,
             named_dials_per_minute: 60,
@@ -163,7 +189,8 @@ impl Config {
         }
     }
 
-    /// For one local network: notices a dead peer sooner and dials again sooner.
+    /// For one local network: notices a dead peer sooner and dials again sooner; no bounds on how much
+    /// and how often, and from where.
     pub fn lan() -> Self {
         Self {
             handshake_timeout: Duration::from_secs(5),
@@ -172,6 +199,12 @@ impl Config {
             redial_min: Duration::from_millis(200),
             redial_max: Duration::from_secs(15),
             lookup_timeout: Duration::from_secs(5),
+            max_per_address: None,
+            max_per_range: None,
+            connects_per_minute: None,
+            messages_per_second: None,
+            bytes_per_second: None,
+            relays_per_author: None,
             ..Self::default()
         }
     }
@@ -195,6 +228,17 @@ impl Config {
         }
         if self.max_opening == 0 {
             return wrong("max_opening", "at least one link must be able to shake hands");
+        }
+        let none = [
+            ("max_per_address", self.max_per_address == Some(0)),
+            ("max_per_range", self.max_per_range == Some(0)),
+            ("connects_per_minute", self.connects_per_minute == Some(0)),
+            ("messages_per_second", self.messages_per_second == Some(0)),
+            ("bytes_per_second", self.bytes_per_second == Some(0)),
+            ("relays_per_author", self.relays_per_author == Some(0)),
+        ];
+        if let Some((option, _)) = none.into_iter().find(|(_, is_none)| *is_none) {
+            return wrong(option, "with a bound of 0 nothing works; give None for no bound");
         }
         if self.named_dials_per_minute == 0 {
             return wrong("named_dials_per_minute", "give at least 1, or a max_outgoing of 0 to dial none");

@@ -1026,6 +1026,15 @@ stats! {
     handshakes_failed: |(node, _)| node.counters().handshakes_failed;
     /// Connections that others made and that came to no link: no TLS, or not of this subnet.
     strangers: |(_, runtime)| runtime.traffic.strangers.load(Ordering::Relaxed);
+    /// Connections closed unheard because of where they came from: too many, too often, or from where
+    /// somebody misbehaved.
+    turned_away: |(_, runtime)| runtime.traffic.turned_away.load(Ordering::Relaxed);
+    /// Connections closed for newer ones before their TLS or WebSocket handshake was done.
+    crowded_out: |(_, runtime)| runtime.traffic.crowded_out.load(Ordering::Relaxed);
+    /// Times that a peer was read more slowly because it sends too much.
+    throttled: |(_, runtime)| runtime.traffic.throttled.load(Ordering::Relaxed);
+    /// Broadcasts that were not passed on because there were too many of their author's.
+    relays_limited: |(node, _)| node.counters().relays_limited;
     /// Frames read.
     frames_in: |(_, runtime)| runtime.traffic.frames_in.load(Ordering::Relaxed);
     /// Bytes read.

@@ -192,3 +192,31 @@ async fn a_duplicate_is_read_until_it_is_closed() {
     soon(given_up).await;
     assert!(began.elapsed() >= Duration::from_secs(1));
 }
+
+/// How often a node slowed down a neighbour that sends 400 whispers of 1 KiB at once, all of which arrive.
+async fn slowed_down(config: Config) -> u64 {
+    const COUNT: u16 = 400;
+    let mesh = open(config).await;
+    let (mut stream, id) = neighbour(&mesh).await;
+    let whisper = |n: u16| {
+        let payload = (n, "x".repeat(1024));
+        let message = Message::pack(kind::WHISPER, id.as_str(), Form::Str, 0, code::WHISPER, &payload);
+        framed(&message.unwrap())
+    };
+    let all: Vec<u8> = (0..COUNT).flat_map(whisper).collect();
+    let (written, ()) = tokio::join!(stream.write_all(&all), async {
+        for n in 0..COUNT {
+            assert_eq!(soon(mesh.recv()).await.unwrap().payload()[0], n.into());
+        }
+    });
+    written.unwrap();
+    mesh.stats().throttled
+}
+
+/// L-58, L-59: a peer that sends more than its share is read more slowly, and nothing is lost.
+#[tokio::test]
+async fn whoever_sends_too_much_is_read_more_slowly() {
+    assert_eq!(slowed_down(Config::default()).await, 0);
+    assert!(slowed_down(Config { messages_per_second: Some(200), ..Config::default() }).await > 0);
+    assert!(slowed_down(Config { bytes_per_second: Some(200 << 10), ..Config::default() }).await > 0);
+}

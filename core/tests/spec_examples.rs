@@ -233,7 +233,7 @@ fn the_table_of_codes_is_that_of_the_code() {
 /// The fields of a configuration with their values, as `Debug` shows them.
 fn fields(config: &Config) -> BTreeMap<String, String> {
     let text = format!("{config:#?}").replace("[\n        ", "[").replace(",\n    ]", "]");
-    let text = text.replace(",\n        ", ", ");
+    let text = text.replace(",\n        ", ", ").replace("Some(\n        ", "").replace(",\n    )", "");
     let field = |line: &str| {
         let (name, value) = line.strip_prefix("    ")?.strip_suffix(',')?.split_once(": ")?;
         Some((name.to_owned(), value.to_owned()))

@@ -446,3 +446,46 @@ fn what_those_write_who_may_not_join_is_dropped_wherever_it_comes_from() {
         assert_eq!((counters.authors_refused, counters.offences), (u64::from(refused), 0));
     }
 }
+
+/// L-56
+#[test]
+fn whoever_connects_all_the_time_is_refused() {
+    let config = Config { connects_per_minute: Some(6), ..Config::default() };
+    let mut node = node_with(Trust::Proven { keys: keys(0), signed: false }, config);
+    let mut link = 0;
+    let mut comes = |node: &mut Node, seconds, n| {
+        link += 1;
+        let out = up(node, seconds, link, holding(n));
+        tell_at(node, seconds, Input::LinkDown { link: LinkId(link), reason: CloseReason::Remote });
+        closed(&out)
+    };
+    for _ in 0..6 {
+        assert_eq!(comes(&mut node, 100, 1), []);
+    }
+    for seconds in [100, 101, 399] {
+        assert_eq!(comes(&mut node, seconds, 1), [CloseReason::Misbehaved]);
+    }
+    assert_eq!(comes(&mut node, 101, 2), []);
+    assert_eq!(comes(&mut node, 400, 1), []);
+}
+
+/// L-60
+#[test]
+fn what_one_author_has_passed_on_is_bounded() {
+    let config = Config { relays_per_author: Some(10), ..Config::default() };
+    let mut node = node_with(Trust::Proven { keys: keys(0), signed: false }, config);
+    neighbour(&mut node, 1, &proven(1), holding(1));
+    neighbour(&mut node, 2, &proven(2), holding(2));
+    for (author, relayed) in [(3, 10), (4, 10)] {
+        let mut silent = 0;
+        for n in 0..15 {
+            let message = message(kind::BROADCAST, &proven(author), code::BROADCAST, &(n,));
+            let out = tell(&mut node, Input::Message { link: LinkId(1), message });
+            silent += u64::from(is_silent(&out));
+            let heard = out.outputs.iter().any(|output| matches!(output, Output::Event(Event::Received(_))));
+            assert!(heard, "all of it is heard here");
+        }
+        assert_eq!(silent, 15 - relayed);
+    }
+    assert_eq!((node.counters().relays_limited, node.counters().offences), (10, 0));
+}

@@ -40,7 +40,7 @@ fn config(role: &Role) -> Config {
         max_outgoing: 0,
         max_peers: role.nodes.max(8),
         compression: role.compress.clone(),
-        ..Config::default()
+        ..Config::local()
     }
 }
 

@@ -4,6 +4,10 @@
 //! passes it on to all its neighbours but the one it came from and the author. None passes it on
 //! twice.
 
+use crate::bucket::{Bucket, Rate};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::node::{Node, Trust};
 use super::outbox::{Class, LinkId, Now, Outbox};
 use super::seen::Verdict;
@@ -77,9 +81,16 @@ impl Node {
             }
         }
         // Alone with the peer that brought it, there is nobody to pass it on to.
-        if self.table.len() > 1
-            && self.send_flood(Some((from, &author)), Class::Relay, message.body().clone(), out) > 0
+        if self.table.len() < 2 {
+            return Some(author);
+        }
+        if let Some(most) = self.config.relays_per_author
+            && !self.authors.may_be_relayed(now.mono, &author, most)
         {
+            self.counters.relays_limited += 1;
+            return Some(author);
+        }
+        if self.send_flood(Some((from, &author)), Class::Relay, message.body().clone(), out) > 0 {
             self.counters.relayed += 1;
         }
         Some(author)
@@ -88,29 +99,99 @@ impl Node {
 
 /// Places for recent authors.
 const AUTHORS: usize = 64;
+/// Authors without a place whose relays are counted, at most. Beyond, those are forgotten that have
+/// most left.
+const MAX_BUSY: usize = 1024;
 
 /// Recent authors, so that a stream of messages by few shares their ids instead of copying them.
 #[derive(Debug, Default)]
 pub(super) struct Authors {
-    places: Vec<Option<NodeId>>,
+    places: Vec<Option<Author>>,
+    /// What authors that lost their place have taken of their share, while that matters.
+    busy: BTreeMap<NodeId, Bucket>,
+}
+
+#[derive(Debug, Clone)]
+struct Author {
+    id: NodeId,
+    relays: Bucket,
 }
 
 impl Authors {
     /// The node id with this text; `None` if it is none.
     pub(super) fn find(&mut self, text: &[u8]) -> Option<NodeId> {
+        let place = self.place(text)?;
+        match place {
+            Some(author) if author.id.as_str().as_bytes() == text => Some(author.id.clone()),
+            _ => {
+                let id = NodeId::from_bytes(text).ok()?;
+                let gone = place.replace(Author { id: id.clone(), relays: Bucket::default() });
+                self.swap_shares(gone, &id);
+                Some(id)
+            }
+        }
+    }
+
+    fn place(&mut self, text: &[u8]) -> Option<&mut Option<Author>> {
         if self.places.is_empty() {
             self.places.resize(AUTHORS, None);
         }
         // Ids are hashes, so any of their characters serve.
         let at = text.iter().rev().take(4).fold(0, |at, byte| at * 7 + usize::from(*byte)) % AUTHORS;
-        let place = self.places.get_mut(at)?;
-        match place {
-            Some(id) if id.as_str().as_bytes() == text => Some(id.clone()),
-            _ => {
-                let id = NodeId::from_bytes(text).ok()?;
-                *place = Some(id.clone());
-                Some(id)
+        self.places.get_mut(at)
+    }
+
+    /// One author has taken the place of another; neither gets a new share by that.
+    fn swap_shares(&mut self, gone: Option<Author>, come: &NodeId) {
+        if let Some(share) = self.busy.remove(come)
+            && let Some(Some(author)) = self.place(come.as_str().as_bytes())
+        {
+            author.relays = share;
+        }
+        let Some(gone) = gone.filter(|gone| gone.relays != Bucket::default()) else { return };
+        self.busy.insert(gone.id, gone.relays);
+        if self.busy.len() > MAX_BUSY {
+            let most_left = self.busy.iter().min_by_key(|(_, share)| share.full_at());
+            if let Some(id) = most_left.map(|(id, _)| id.clone()) {
+                self.busy.remove(&id);
             }
         }
+    }
+
+    /// Whether one more broadcast of `author` may be passed on in this second, of `most`.
+    fn may_be_relayed(&mut self, now: Duration, author: &NodeId, most: u32) -> bool {
+        let rate = Rate { amount: most.into(), within: Duration::from_secs(1) };
+        match self.place(author.as_str().as_bytes()) {
+            Some(Some(place)) if place.id == *author => place.relays.try_take(now, rate),
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// L-60
+    #[test]
+    fn authors_that_share_a_place_share_nothing_else() {
+        let mut authors = Authors::default();
+        let at = |millis| Duration::from_millis(millis);
+        // The last four characters decide on the place.
+        let (one, other) = ("2aaaa", "3aaaa");
+        let mut relay = |millis, id: &str| {
+            let id = authors.find(id.as_bytes()).unwrap();
+            authors.may_be_relayed(at(millis), &id, 10)
+        };
+        assert_eq!((0..20).filter(|_| relay(0, one)).count(), 10);
+        assert_eq!((0..20).filter(|_| relay(0, other)).count(), 10);
+        // Taking turns brings neither any more.
+        assert!((0..20).all(|_| !relay(99, one) && !relay(99, other)));
+        assert!(relay(100, one) && relay(100, other) && !relay(100, one));
+        for n in 1111..9999 {
+            relay(200, &format!("{n}aaaa").replace('0', "z"));
+        }
+        assert!(authors.busy.len() <= MAX_BUSY);
     }
 }

@@ -40,6 +40,8 @@ pub use handshake::{Dialect, Handshake};
 pub use heard::Heard;
 pub use node::{Counters, Identity, Neighbour, Node, Trust};
 pub use offence::Offence;
+#[cfg(feature = "net")]
+pub(crate) use offence::customer;
 pub use outbox::{
     Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
     Output, Received, Remote, Token,

@@ -142,6 +142,8 @@ pub struct Counters {
     pub unknown: u64,
     /// Control messages dropped because they do not say what their code demands.
     pub malformed: u64,
+    /// Broadcasts that were not passed on because there were too many of their author's.
+    pub relays_limited: u64,
     /// Broadcasts dropped because their author may not join.
     pub authors_refused: u64,
     /// Addresses that peers named and that are not dialled, because only a node nearer to them
@@ -515,6 +517,9 @@ impl Node {
         let proven = remote.key.as_ref().map(|key| NodeId::of_key(key, &self.identity.protocol));
         self.links.insert(id, Link::new(id, origin, proven, remote.ip, now.mono));
         self.set_timer(now.mono + self.config.handshake_timeout, Timer::Handshake(id));
+        if origin == Origin::Accepted {
+            self.count_arrival(now, id);
+        }
         if let Err(reason) = self.check_known(now, id) {
             self.counters.peers_refused += 1;
             return self.close_link(now, id, reason, out);

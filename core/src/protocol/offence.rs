@@ -111,6 +111,8 @@ pub(crate) fn customer(ip: IpAddr) -> IpAddr {
 #[derive(Debug, Default)]
 pub(super) struct Conduct {
     scores: BTreeMap<Culprit, Bucket>,
+    /// How often those with proven ids have connected.
+    arrivals: BTreeMap<Culprit, Bucket>,
     refused: BTreeMap<Culprit, Duration>,
 }
 
@@ -128,6 +130,15 @@ impl Conduct {
             forget_first(&mut self.scores, now, |score| score.full_at());
         }
         too_many
+    }
+
+    /// Someone connects once more. Returns whether that is too often.
+    fn arrive(&mut self, now: Duration, who: &Culprit, rate: Rate) -> bool {
+        let too_often = !self.arrivals.entry(who.clone()).or_default().try_take(now, rate);
+        if self.arrivals.len() > MAX_SCORES {
+            forget_first(&mut self.arrivals, now, |arrivals| arrivals.full_at());
+        }
+        too_often
     }
 
     fn refuse(&mut self, now: Duration, who: Culprit, until: Duration) {
@@ -178,6 +189,22 @@ impl Node {
     /// Whether whoever is on a link is refused for what it did before.
     pub(super) fn is_refused(&self, now: Now, link: &Link) -> bool {
         self.conduct.is_refused(now.mono, &Culprit::behind(link))
+    }
+
+    /// Someone with a proven id has connected. Whoever does so too often is refused from then on. (By
+    /// their IP addresses, connections are counted before they come this far.)
+    pub(super) fn count_arrival(&mut self, now: Now, link: LinkId) {
+        let Some(rate) = self.config.connects_per_minute.map(|most| Rate::per_minute(most.into())) else {
+            return;
+        };
+        let Some(who) = self.links.get(&link).filter(|link| link.proven.is_some()).map(Culprit::behind)
+        else {
+            return;
+        };
+        if self.conduct.arrive(now.mono, &who, rate) && !self.conduct.is_refused(now.mono, &who) {
+            self.counters.misbehaved += 1;
+            self.conduct.refuse(now.mono, who, now.mono + self.config.refuse_for);
+        }
     }
 
     /// Whether connections from an IP address are refused for what came from there before.

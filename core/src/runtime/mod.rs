@@ -8,8 +8,10 @@
 //! (`cargo bench`), and adds a wake-up to every latency.
 
 mod clock;
+mod door;
 mod inbox;
 mod node;
+mod pace;
 mod queue;
 mod reader;
 mod writer;

@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::clock::Clock;
+use super::door::{Door, Guest};
 use super::inbox::{Inbox, Item};
 use super::queue::{LinkQueue, Pressure, TrafficCounters};
 use super::{reader, writer};
@@ -70,6 +71,7 @@ pub(crate) struct Runtime {
     pressure: Arc<Pressure>,
     transport: Transport,
     admit: Option<AdmitHook>,
+    door: Arc<Door>,
     core: Mutex<Core>,
     hooks: Mutex<BTreeMap<u64, Hook>>,
     hooked: AtomicUsize,
@@ -104,6 +106,7 @@ impl Runtime {
             pressure: Arc::default(),
             transport: started.transport,
             admit: started.admit,
+            door: Arc::new(Door::new(&config)),
             core: Mutex::new(Core {
                 node: started.node,
                 out: Outbox::new(),
@@ -418,7 +421,7 @@ impl Runtime {
     }
 
     /// A connection stands: starts its reader and writer and shakes hands.
-    fn link_up(self: &Arc<Self>, connection: Connection, origin: Origin) {
+    fn link_up(self: &Arc<Self>, connection: Connection, origin: Origin, guest: Option<Guest>) {
         if !self.is_admitted(&connection.remote, origin) {
             TrafficCounters::add(&self.traffic.refused, 1);
             if let Origin::Dialled(dial) = origin {
@@ -444,6 +447,7 @@ impl Runtime {
             let reader = self.spawn(async move {
                 // Dropped when the reader ends, however it does.
                 let _reading = reading;
+                let _counted = guest;
                 run.await;
             });
             guard.links.insert(link, LinkEntry { queue: queue.clone(), reader: reader.clone() });
@@ -555,7 +559,7 @@ async fn give_up_later(runtime: Arc<Runtime>, link: LinkId, reason: CloseReason)
 
 async fn dial_out(runtime: Arc<Runtime>, dial: DialId, address: Address, reach: Reach) {
     match runtime.transport.dial(&address, reach, runtime.config.dial_timeout).await {
-        Ok(connection) => runtime.link_up(connection, Origin::Dialled(dial)),
+        Ok(connection) => runtime.link_up(connection, Origin::Dialled(dial), None),
         Err(error) => runtime.feed_one(Input::DialFailed { dial, problem: error.to_string() }),
     }
 }
@@ -563,8 +567,20 @@ async fn dial_out(runtime: Arc<Runtime>, dial: DialId, address: Address, reach: 
 async fn accept(runtime: Arc<Runtime>, listener: TcpListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                runtime.spawn(welcome(runtime.clone(), stream));
+            Ok((stream, from)) => {
+                let now = runtime.now();
+                if runtime.with_node(|node| node.refuses(now, from.ip())) {
+                    TrafficCounters::add(&runtime.traffic.turned_away, 1);
+                    continue;
+                }
+                let Ok((guest, crowded)) = runtime.door.enter(now.mono, from.ip()) else {
+                    TrafficCounters::add(&runtime.traffic.turned_away, 1);
+                    continue;
+                };
+                TrafficCounters::add(&runtime.traffic.crowded_out, crowded.into());
+                let number = guest.number;
+                let work = runtime.spawn(welcome(runtime.clone(), stream, guest));
+                runtime.door.is_worked_on(number, work);
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }
@@ -572,10 +588,13 @@ async fn accept(runtime: Arc<Runtime>, listener: TcpListener) {
 }
 
 /// Makes a link of a connection that was accepted, if the other side does its part in time.
-async fn welcome(runtime: Arc<Runtime>, stream: TcpStream) {
+async fn welcome(runtime: Arc<Runtime>, stream: TcpStream, guest: Guest) {
     let patience = runtime.config.handshake_timeout;
     match timeout(patience, runtime.transport.accept(stream)).await {
-        Ok(Ok(connection)) => runtime.link_up(connection, Origin::Accepted),
+        Ok(Ok(connection)) => {
+            guest.is_in();
+            runtime.link_up(connection, Origin::Accepted, Some(guest));
+        }
         _ => TrafficCounters::add(&runtime.traffic.strangers, 1),
     }
 }

@@ -40,6 +40,12 @@ pub(crate) struct TrafficCounters {
     pub(crate) strangers: AtomicU64,
     /// Connections that the program refused.
     pub(crate) refused: AtomicU64,
+    /// Connections closed unheard because of where they came from.
+    pub(crate) turned_away: AtomicU64,
+    /// Connections closed for a newer one while their transport was not ready.
+    pub(crate) crowded_out: AtomicU64,
+    /// Times that a reader waited because its peer sends too much.
+    pub(crate) throttled: AtomicU64,
     pub(crate) compression_tried: AtomicU64,
     pub(crate) compression_kept: AtomicU64,
     pub(crate) compression_skipped: AtomicU64,

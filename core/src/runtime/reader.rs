@@ -6,9 +6,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::yield_now;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::node::Runtime;
+use super::pace::Pace;
 use super::queue::{LinkQueue, TrafficCounters};
 use super::writer::REST_AFTER;
 use crate::protocol::{CloseReason, Handshake, Input};
@@ -56,6 +57,8 @@ async fn read(runtime: &Arc<Runtime>, queue: &LinkQueue, mut stream: impl AsyncR
     let mut batch = Batch::default();
     let mut methods: Option<Arc<[Method]>> = None;
     let mut begun: Option<Instant> = None;
+    let mut pace = Pace::new(&runtime.config);
+    let mut unpaid = 0;
     loop {
         let resting = !decoder.has_spare();
         let read = stream.read_buf(decoder.room());
@@ -77,6 +80,7 @@ async fn read(runtime: &Arc<Runtime>, queue: &LinkQueue, mut stream: impl AsyncR
             Ok(0) => return decoder.finish().map_or_else(CloseReason::from, |()| CloseReason::Remote),
             Ok(n) => {
                 decoder.filled(n);
+                unpaid += n as u64;
                 TrafficCounters::add(&runtime.traffic.bytes_in, n as u64);
             }
             Err(error) => return CloseReason::Broken(error.to_string()),
@@ -89,7 +93,12 @@ async fn read(runtime: &Arc<Runtime>, queue: &LinkQueue, mut stream: impl AsyncR
             }
             any = true;
             TrafficCounters::add(&runtime.traffic.frames_in, batch.frames);
+            let pause = pace.read(runtime.now().mono, batch.frames, std::mem::take(&mut unpaid));
             hand_in(runtime, queue, &mut batch).await;
+            if !pause.is_zero() {
+                TrafficCounters::add(&runtime.traffic.throttled, 1);
+                sleep(pause).await;
+            }
             if let Err(reason) = cut {
                 return reason;
             }

@@ -122,6 +122,8 @@ pub fn node_config() -> Config {
         max_opening: usize::MAX,
         compression: Vec::new(),
         trust_lookups: true,
+        connects_per_minute: None,
+        relays_per_author: None,
         ..Config::default()
     }
 }
