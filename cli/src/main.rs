@@ -16,7 +16,9 @@ mod decode;
 mod demo;
 mod encode;
 mod id;
+mod identity;
 mod node;
+mod secret;
 mod sim;
 
 use std::process::ExitCode;
@@ -42,6 +44,10 @@ enum Command {
     Decode(decode::Args),
     /// Print a protocol id or a node id
     Id(id::Args),
+    /// Show who a node with a data directory is, export or import its keys
+    Identity(identity::Args),
+    /// Make a secret for a subnet that only those who have it can join
+    Secret(secret::Args),
     /// Run the conformance suite on this build or on any program
     Conformance(conformance::Args),
     /// Simulate a mesh of many nodes
@@ -58,6 +64,8 @@ fn main() -> ExitCode {
         Command::Encode(args) => encode::run(args),
         Command::Decode(args) => decode::run(args),
         Command::Id(args) => id::run(args),
+        Command::Identity(args) => identity::run(args),
+        Command::Secret(args) => secret::run(args),
         Command::Conformance(args) => conformance::run(args),
         Command::Sim(args) => sim::run(args),
         Command::Demo(args) => demo::run(args),

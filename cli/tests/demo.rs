@@ -12,9 +12,15 @@ fn the_demo_ends_well() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty());
-    for part in
-        ["A ─── B ─── C ─── D ─── E", "E heard it after", "over 4 hops", "% saved", "In all", "Done in"]
-    {
+    for part in [
+        "TLS 1.3",
+        "A ─── B ─── C ─── D ─── E",
+        "E heard it after",
+        "over 4 hops",
+        "% saved",
+        "In all",
+        "Done in",
+    ] {
         assert!(said.contains(part), "{part:?} is missing from:\n{said}");
     }
     assert!(!said.contains('\x1b'), "colour where there is no terminal");

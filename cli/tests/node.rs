@@ -371,16 +371,10 @@ fn a_signal_ends_it_whatever_it_waits_for() {
 fn what_this_version_does_not_offer_exits_2_and_says_so() {
     let plain = ["node", "--encryption", "plaintext"];
     for (args, word) in [
-        (vec!["node"], "--encryption plaintext"),
-        (vec!["node", "--json"], "--encryption plaintext"),
-        (vec!["node", "--encryption", "tls"], "--encryption plaintext"),
-        (vec!["node", "--encryption", "ssl"], "ssl"),
-        (vec!["node", "--encryption", "ws"], "ws"),
-        (vec!["node", "--encryption", "wss"], "wss"),
         ([&plain[..], &["--network", "sync"]].concat(), "sync"),
         ([&plain[..], &["--network", "chord"]].concat(), "chord"),
-        ([&plain[..], &["--data", "x"]].concat(), "--data"),
-        ([&plain[..], &["--secret-file", "x"]].concat(), "--secret-file"),
+        ([&plain[..], &["--data", "x"]].concat(), "data_dir: only encryption tls"),
+        ([&plain[..], &["--unsigned"]].concat(), "sign: only encryption tls"),
         ([&plain[..], &["--allow", "x"]].concat(), "allow: only encryption tls"),
         ([&plain[..], &["--no-leases"]].concat(), "--no-leases"),
         ([&plain[..], &["--listen", "nowhere"]].concat(), "nowhere"),

@@ -6,6 +6,7 @@
 
 use std::io::{BufRead, Write};
 
+use peernet::Encryption;
 use peernet::wire::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -32,7 +33,7 @@ pub(crate) struct Role {
     pub(super) count: u64,
     /// Encryption of the subnet
     #[arg(long, default_value = "tls")]
-    pub(super) encryption: String,
+    pub(super) encryption: Encryption,
     /// Broadcasts are not signed (tls only)
     #[arg(long)]
     pub(super) unsigned: bool,

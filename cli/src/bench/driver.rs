@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peernet::{Config, Encryption, Event, Mesh};
+use peernet::{Config, Event, Mesh};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -20,15 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 256;
 
 pub(super) fn run(role: &Role) -> Result<(), Failure> {
-    let encryption = role.encryption.parse::<Encryption>().map_err(Failure::usage)?;
     // One thread: as many processes as there are cores are measured together, and a hop to another
     // core costs more than it brings.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match role.workload.as_str() {
-            "w1" | "w2" => flow(role, encryption).await,
-            "w3" => ping_pong(role, encryption).await,
-            "w4" => many(role, encryption).await,
+            "w1" | "w2" => flow(role).await,
+            "w3" => ping_pong(role).await,
+            "w4" => many(role).await,
             other => Err(Failure::usage(format!("no workload `{other}`; there are w1, w2, w3 and w4"))),
         }
     })
@@ -44,21 +43,15 @@ fn config(role: &Role) -> Config {
     }
 }
 
-async fn open(role: &Role, encryption: Encryption) -> Result<Mesh, Failure> {
-    let mut builder = Mesh::builder().encryption(encryption).config(config(role));
-    if role.unsigned {
-        builder = builder.sign(false);
-    }
+async fn open(role: &Role) -> Result<Mesh, Failure> {
+    let builder = Mesh::builder().encryption(role.encryption).config(config(role));
+    let builder = if role.unsigned { builder.sign(false) } else { builder };
     builder.open().await.map_err(Failure::failed)
 }
 
 /// Says where it is, dials whom it is told, and says when it is ready.
-async fn join(
-    role: &Role,
-    encryption: Encryption,
-    lines: &mut mpsc::UnboundedReceiver<Control>,
-) -> Result<Mesh, Failure> {
-    let mesh = open(role, encryption).await?;
+async fn join(role: &Role, lines: &mut mpsc::UnboundedReceiver<Control>) -> Result<Mesh, Failure> {
+    let mesh = open(role).await?;
     emit_address(&mesh.address().to_string());
     let Some(Control::Connect(addresses)) = lines.recv().await else {
         return Err(Failure::failed("no `connect` line came"));
@@ -85,9 +78,9 @@ async fn join(
 }
 
 /// w1 and w2: node 0 broadcasts, the others count.
-async fn flow(role: &Role, encryption: Encryption) -> Result<(), Failure> {
+async fn flow(role: &Role) -> Result<(), Failure> {
     let mut lines = control();
-    let mesh = join(role, encryption, &mut lines).await?;
+    let mesh = join(role, &mut lines).await?;
     if role.index == 0 {
         if lines.recv().await == Some(Control::Go) {
             let mut source = Source::new(role);
@@ -123,9 +116,9 @@ async fn flow(role: &Role, encryption: Encryption) -> Result<(), Failure> {
 }
 
 /// w3: node 0 broadcasts, node 1 answers, one message under way.
-async fn ping_pong(role: &Role, encryption: Encryption) -> Result<(), Failure> {
+async fn ping_pong(role: &Role) -> Result<(), Failure> {
     let mut lines = control();
-    let mesh = join(role, encryption, &mut lines).await?;
+    let mesh = join(role, &mut lines).await?;
     if role.index == 0 {
         if lines.recv().await == Some(Control::Go) {
             let mut source = Source::new(role);
@@ -164,13 +157,13 @@ async fn until_quit(lines: &mut mpsc::UnboundedReceiver<Control>) {
 }
 
 /// w4: many nodes in one process, each linked to the next two, and what one takes.
-async fn many(role: &Role, encryption: Encryption) -> Result<(), Failure> {
+async fn many(role: &Role) -> Result<(), Failure> {
     let mut lines = control();
     let base = resident_kib();
     let start = now_ns();
     let mut nodes = Vec::with_capacity(role.nodes);
     for _ in 0..role.nodes {
-        nodes.push(open(role, encryption).await?);
+        nodes.push(open(role).await?);
     }
     for (at, mesh) in nodes.iter().enumerate() {
         for step in [1, 2] {

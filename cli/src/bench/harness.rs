@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 10_000)]
     rounds: u64,
     /// Encryption of the subnet
-    #[arg(long, default_value = "plaintext")]
+    #[arg(long, default_value = "tls")]
     encryption: String,
     /// Broadcasts are not signed (tls only)
     #[arg(long)]

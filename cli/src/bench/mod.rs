@@ -1,6 +1,7 @@
 //! `peernet bench`: throughput and latency between separate processes of this machine, with a
 //! raw-socket floor in the same run.
 
+mod connect;
 mod contract;
 mod driver;
 mod floor;
@@ -26,6 +27,8 @@ enum What {
     Broadcast(harness::Options),
     /// Two nodes, ping-pong: microseconds per round trip
     Latency(harness::Options),
+    /// Two nodes: milliseconds until a connection stands
+    Connect(connect::Options),
     /// One node under an outside harness, told what to do on stdin
     Driver(contract::Role),
     /// The floor under the same harness: our frames over bare sockets, checked, no node
@@ -38,6 +41,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         What::Stream(options) => harness::stream(&options),
         What::Broadcast(options) => harness::broadcast(&options),
         What::Latency(options) => harness::latency(&options),
+        What::Connect(options) => connect::run(&options),
         What::Driver(role) => driver::run(&role),
         What::Floor(role) => floor::run(&role),
     }

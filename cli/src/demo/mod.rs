@@ -62,7 +62,8 @@ impl Demo {
 
     async fn form_a_line(&mut self) -> Result<(), Failure> {
         self.say("A mesh is a network without a server: each node is connected to a few others, and")?;
-        self.say("passes on what it hears. Here are five, each with a socket of its own.")?;
+        self.say("passes on what it hears. Here are five, each with a socket of its own. Their links are")?;
+        self.say("encrypted by TLS 1.3, and each proves by a key that it is who it says.")?;
         self.title("1. Five nodes form a line")?;
         for node in 0..NODES {
             self.stage.enter().await?;
@@ -223,8 +224,8 @@ impl Demo {
         }
         let took = self.begun.elapsed().as_secs_f64();
         self.say(&format!("\n{} in {took:.1} s. Now yourself, in two terminals:", self.style.good("Done")))?;
-        self.say("   peernet node --encryption plaintext --listen 127.0.0.1:4444")?;
-        self.say("   peernet node --encryption plaintext --connect 127.0.0.1:4444")
+        self.say("   peernet node --listen 127.0.0.1:4444")?;
+        self.say("   peernet node --connect 127.0.0.1:4444")
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peernet::identity::NodeId;
-use peernet::{Config, Encryption, Event, Mesh, Message, Stats};
+use peernet::{Config, Event, Mesh, Message, Stats};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
@@ -47,7 +47,7 @@ impl Stage {
         let defaults = Config::default();
         // Nodes otherwise connect to those that their neighbours name, and the picture would change.
         let config = Config { max_outgoing: 0, compression: defaults.compression, ..Config::local() };
-        let builder = Mesh::builder().subnet("peernet demo").encryption(Encryption::Plaintext);
+        let builder = Mesh::builder().subnet("peernet demo");
         let mesh = Arc::new(builder.listen(listen).config(config).open().await.map_err(Failure::failed)?);
         let (watched, sender) = (mesh.clone(), self.sender.clone());
         tokio::spawn(async move {

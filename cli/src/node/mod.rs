@@ -15,6 +15,7 @@ use peernet::identity::NodeId;
 use peernet::{Config, Encryption, Error, Mesh, Origins};
 
 use crate::failure::Failure;
+use crate::secret;
 
 /// Worker threads of the node: one link can be read while another is written; more would only take
 /// cores from the programs beside it.
@@ -40,8 +41,8 @@ With --json it reads commands and writes events, one JSON object a line:
 There are connect, disconnect, peers, broadcast, send, reply, ban, unban, bans, stats and close.
 
 Two nodes that talk:
-  peernet node --encryption plaintext --listen 127.0.0.1:4444
-  peernet node --encryption plaintext --connect 127.0.0.1:4444")]
+  peernet node --listen 127.0.0.1:4444
+  peernet node --connect 127.0.0.1:4444")]
 pub(crate) struct Args {
     /// Kind of network
     #[arg(long, value_enum, default_value = "mesh")]
@@ -61,15 +62,16 @@ pub(crate) struct Args {
     /// A node to connect to, any number; with an id, anyone else at that address is refused
     #[arg(long, value_name = "[ID@]HOST:PORT")]
     connect: Vec<String>,
-    /// Keep identity, peers and tables here
+    /// Keep the identity here, so that the node has the same id each time (tls only)
     #[arg(long, value_name = "DIR")]
-    data: Option<String>,
+    data: Option<PathBuf>,
     /// A sync table without leases
     #[arg(long)]
     no_leases: bool,
-    /// A secret that all nodes of the network share
+    /// A secret that all nodes of the network share; nobody joins without it (tls only, see `peernet
+    /// secret`)
     #[arg(long, value_name = "FILE")]
-    secret_file: Option<String>,
+    secret_file: Option<PathBuf>,
     /// Broadcasts are not signed: faster, and only for closed networks, all nodes of which say so (tls only)
     #[arg(long)]
     unsigned: bool,
@@ -138,20 +140,7 @@ fn refuse_later_features(args: &Args) -> Result<(), Failure> {
     if args.no_leases {
         return later("--no-leases", "it belongs to --network sync");
     }
-    if args.data.is_some() {
-        return later("--data", "leave it out: nothing is kept when the node ends");
-    }
-    if args.secret_file.is_some() {
-        return later("--secret-file", "leave it out: everyone may join");
-    }
-    let open = "(everyone on the way can read it, and nobody's id is proven)";
-    match args.encryption {
-        Some(Encryption::Tls) | None => later(
-            "tls, the default encryption,",
-            &format!("type `peernet node --encryption plaintext` {open}"),
-        ),
-        Some(_) => Ok(()),
-    }
+    Ok(())
 }
 
 async fn open(args: Args) -> Result<Mesh, Failure> {
@@ -163,6 +152,12 @@ async fn open(args: Args) -> Result<Mesh, Failure> {
     }
     if let Some(advertise) = args.advertise {
         builder = builder.advertise(advertise);
+    }
+    if let Some(path) = args.data {
+        builder = builder.data_dir(path);
+    }
+    if let Some(file) = args.secret_file {
+        builder = builder.secret(secret::read(&file)?);
     }
     if args.unsigned {
         builder = builder.sign(false);
@@ -184,6 +179,7 @@ async fn open(args: Args) -> Result<Mesh, Failure> {
         Error::Listen { .. } => {
             Failure::failed(format!("{error}; give another address with --listen, or port 0 for a free one"))
         }
+        Error::Data(_) => Failure::failed(error),
         error => Failure::usage(error),
     })
 }
@@ -194,8 +190,16 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 
 /// What others type to join, but for the address.
 fn invitation(args: &Args) -> String {
-    let encryption = args.encryption.unwrap_or_default().protocol_name().to_lowercase();
-    let mut command = format!("peernet node --encryption {encryption}");
+    let mut command = "peernet node".to_owned();
+    if let Some(encryption) = args.encryption.filter(|encryption| *encryption != Encryption::Tls) {
+        command.push_str(&format!(" --encryption {}", encryption.protocol_name().to_lowercase()));
+    }
+    if args.unsigned {
+        command.push_str(" --unsigned");
+    }
+    if args.secret_file.is_some() {
+        command.push_str(" --secret-file FILE");
+    }
     if let Some(subnet) = &args.subnet {
         let plain = !subnet.is_empty() && subnet.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
         if plain && !subnet.starts_with('-') {
