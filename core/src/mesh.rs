@@ -235,10 +235,12 @@ impl Builder {
         }
         let (identity, transport) = self.who(outward)?;
         let mut node = Node::new(identity.clone(), self.config, rand::random());
-        if let Some(allowed) = self.allowed {
-            // Before anyone can come.
-            let now = Now { mono: Duration::ZERO, wall: 0 };
-            node.handle(now, Input::Command(Command::Allow(allowed)), &mut Outbox::new());
+        let bans = data.as_ref().map_or(Ok(Vec::new()), DataDir::bans)?;
+        let bans = bans.into_iter().map(|(peer, until)| Command::Ban { peer, until });
+        for rule in self.allowed.map(Command::Allow).into_iter().chain(bans) {
+            // Before anyone can come. No ban is over at this time; it ends when a clock says so.
+            let now = Now { mono: Duration::ZERO, wall: i64::MIN };
+            node.handle(now, Input::Command(rule), &mut Outbox::new());
         }
         let admit = self.admit.map(|admit| admit.0);
         let runtime = Runtime::start(Started { node, transport, listener: Some(listener), admit });
@@ -491,15 +493,28 @@ impl Mesh {
     }
 
     /// Lets a node neither join nor be heard for a while, whole seconds: its links are closed, its
-    /// broadcasts are neither handed up nor relayed. A new ban replaces the old.
+    /// broadcasts are neither handed up nor relayed. A new ban replaces the old. With a data directory it
+    /// is kept there, and holds after a restart too; [`Error::Data`] if it cannot be written, and then
+    /// it holds until the node is closed.
     pub fn ban(&self, peer: &NodeId, time: Duration) -> Result<(), Error> {
         let until = self.runtime.0.now().wall.saturating_add_unsigned(time.as_secs());
-        self.joining_rule(Command::Ban { peer: peer.clone(), until })
+        self.joining_rule(Command::Ban { peer: peer.clone(), until })?;
+        self.keep_bans()
     }
 
-    /// Ends a ban.
+    /// Ends a ban, and no longer keeps it; errors as in [`Mesh::ban`].
     pub fn unban(&self, peer: &NodeId) -> Result<(), Error> {
-        self.joining_rule(Command::Unban(peer.clone()))
+        self.joining_rule(Command::Unban(peer.clone()))?;
+        self.keep_bans()
+    }
+
+    fn keep_bans(&self) -> Result<(), Error> {
+        let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(data) = data.as_ref() else { return Ok(()) };
+        let now = self.runtime.0.now();
+        let owned = |(peer, until): (&NodeId, i64)| (peer.clone(), until);
+        let bans: Vec<_> = self.runtime.0.with_node(|node| node.bans(now).map(owned).collect());
+        Ok(data.set_bans(&bans)?)
     }
 
     /// The bans in force.

@@ -124,3 +124,33 @@ async fn nobody_is_judged_by_an_id_that_is_not_proven() {
     assert!(rules.iter().all(|result| matches!(result, Err(Error::Config(_)))));
     assert!(mesh.bans().is_empty());
 }
+
+/// T-75
+#[tokio::test]
+async fn bans_outlive_the_node() {
+    let folder = std::env::temp_dir().join(format!("peernet-bans-{}", std::process::id()));
+    let open = async || builder(1).data_dir(&folder).open().await;
+    let other = builder(2).open().await.unwrap();
+    let host = open().await.unwrap();
+    host.ban(other.id(), Duration::from_secs(3600)).unwrap();
+    host.ban(&id(3), Duration::from_secs(3600)).unwrap();
+    host.ban(&id(4), Duration::ZERO).unwrap();
+    host.unban(&id(3)).unwrap();
+    let bans = host.bans();
+    assert_eq!(bans.iter().map(|ban| &ban.peer).collect::<Vec<_>>(), [other.id()]);
+    soon(host.close()).await;
+    assert!(matches!(host.ban(&id(3), Duration::from_secs(1)), Err(Error::Closed)));
+
+    let host = open().await.unwrap();
+    assert_eq!(host.bans(), bans);
+    joins(&other, &host).await.unwrap_err();
+    host.unban(other.id()).unwrap();
+    joins(&other, &host).await.unwrap();
+    soon(host.close()).await;
+
+    // Nobody is let in because the list is gone.
+    std::fs::write(folder.join("bans"), "never 2abc").unwrap();
+    let error = open().await.unwrap_err();
+    assert!(error.code() == "data" && error.to_string().contains("bans"), "{error}");
+    std::fs::remove_dir_all(folder).unwrap();
+}

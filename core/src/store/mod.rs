@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::identity::KeyPair;
+use crate::identity::{KeyPair, NodeId};
 
 /// Held by whoever uses the directory.
 const LOCK: &str = "lock";
@@ -12,6 +12,10 @@ const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
 /// The longest file that is read as keys; they have 76 characters.
 const MAX_IDENTITY: u64 = 1024;
+/// Who may not join: a line each, the second since 1970 at which that ends, and the id.
+const BANS: &str = "bans";
+/// The longest file that is read as bans: those of 200,000 nodes.
+const MAX_BANS: u64 = 16 << 20;
 
 /// A node's data directory, in use by this process as long as this value is there:
 /// [`Builder::data_dir`](crate::Builder::data_dir) opens one by itself.
@@ -82,10 +86,39 @@ impl DataDir {
         }
     }
 
+    /// The bans that are kept: who, and up to which second since 1970 UTC.
+    ///
+    /// # Errors
+    /// [`DataError`] if the file with them is damaged or cannot be read.
+    pub fn bans(&self) -> Result<Vec<(NodeId, i64)>, DataError> {
+        let Some(text) = self.kept(BANS, MAX_BANS)? else { return Ok(Vec::new()) };
+        let ban = |line: &str| {
+            let (until, peer) = line.split_once(' ')?;
+            Some((NodeId::parse(peer).ok()?, until.parse().ok()?))
+        };
+        let bans = text.lines().filter(|line| !line.is_empty()).map(ban).collect::<Option<_>>();
+        bans.ok_or_else(|| DataError::Damaged { path: self.path.join(BANS) })
+    }
+
+    /// Keeps these bans and no others.
+    ///
+    /// # Errors
+    /// [`DataError`] if they cannot be written.
+    pub fn set_bans(&self, bans: &[(NodeId, i64)]) -> Result<(), DataError> {
+        let lines: Vec<String> = bans.iter().map(|(peer, until)| format!("{until} {peer}")).collect();
+        self.keep(BANS, &lines.join("\n"))
+    }
+
     fn kept_identity(&self) -> Result<Option<KeyPair>, DataError> {
-        let path = self.path.join(IDENTITY);
-        match read_owners_text(&path, MAX_IDENTITY) {
-            Ok(text) => text.parse().map(Some).map_err(|_| DataError::Damaged { path }),
+        let text = self.kept(IDENTITY, MAX_IDENTITY)?;
+        let damaged = || DataError::Damaged { path: self.path.join(IDENTITY) };
+        text.map(|text| text.parse().map_err(|_| damaged())).transpose()
+    }
+
+    /// What a file holds, if there is one.
+    fn kept(&self, name: &str, max: u64) -> Result<Option<String>, DataError> {
+        match read_owners_text(&self.path.join(name), max) {
+            Ok(text) => Ok(Some(text)),
             Err(DataError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
