@@ -179,7 +179,7 @@ impl Scene {
     }
 
     /// One broadcast of A reaches `to`.
-    async fn probe(&self, to: &Watched) -> i64 {
+    pub(crate) async fn probe(&self, to: &Watched) -> i64 {
         let number = self.probe.fetch_add(1, Ordering::Relaxed);
         soon("A broadcasts", self.a.mesh.broadcast(&(PROBE, number))).await.unwrap();
         to.tells("a broadcast of A arrives", |journal| journal.probes.get(&number).map(|_| ())).await;
