@@ -81,6 +81,7 @@ async fn withstands(
     scene.node.stats()
 }
 
+/// L-9, L-33, L-37, L-56, L-57, L-58
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_stay_within_bounds_and_neighbours_go_on() {
     never_finishing(Encryption::Plaintext, b"\0").await;
