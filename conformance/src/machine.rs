@@ -10,12 +10,12 @@ use peernet::protocol::{
     Output, Received, Remote, Target, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
-use peernet::wire::{Decoder, Form, Limits, Message, Method, open};
+use peernet::wire::{Decoder, Limits, Method};
 use peernet::{Address, Config};
 use serde_json::{Map, Value as Json, json};
 
 use crate::json::{from_values, hex, to_values, unhex};
-use crate::reference::{Answer, list, message, methods, parts, refused, text};
+use crate::reference::{Answer, keys, list, message, methods, parts, refused, text};
 
 /// A node, its clock, and what was agreed on its links.
 pub(crate) struct Machine {
@@ -23,6 +23,8 @@ pub(crate) struct Machine {
     /// The wall clock when the transcript began.
     start: i64,
     mono: Duration,
+    /// The last stamp of the program's own messages, where each has another.
+    last_stamp: i64,
     read: BTreeMap<LinkId, Vec<Method>>,
     out: Outbox,
 }
@@ -35,7 +37,7 @@ impl Machine {
             id: NodeId::parse(text(node, "id")?).map_err(refused)?,
             protocol: ProtocolId::parse(text(node, "protocol")?).map_err(refused)?,
             address,
-            trust: Trust::Claimed,
+            trust: trust(node)?,
         };
         let config = config(node.get("config").ok_or(Answer::Unsupported)?)?;
         let seed = integer(node, "seed")?;
@@ -43,6 +45,7 @@ impl Machine {
             node: Node::new(identity, config, seed),
             start: node.get("wall").and_then(Json::as_i64).ok_or(Answer::Unsupported)?,
             mono: Duration::ZERO,
+            last_stamp: i64::MIN,
             read: BTreeMap::new(),
             out: Outbox::new(),
         })
@@ -106,20 +109,29 @@ impl Machine {
         let content = decoder.next_frame().and_then(|content| decoder.finish().map(|()| content));
         let content = content.map_err(|error| (link, error.into()))?.unwrap_or_default();
         let methods = self.read.get(&link).map(Vec::as_slice).unwrap_or_default();
-        let body: Bytes = open(content, methods, limit).map_err(|error| (link, error.into()))?;
-        match Message::read(body, &Limits::default()) {
-            Ok(message) => Ok(Input::Message { link, message }),
-            Err(error) if error.is_malformed() => Err((link, error.into())),
-            Err(_) => Ok(Input::Refused { link }),
+        let envelope = self.node.identity().envelope();
+        let body: Bytes = envelope.open(content, methods, limit).map_err(|error| (link, error.into()))?;
+        Input::read(link, envelope.read(body, &Limits::default())).map_err(|reason| (link, reason))
+    }
+
+    /// The stamp of a message that the program sends now.
+    fn stamp(&mut self) -> i64 {
+        let wall = self.now().wall;
+        match self.node.identity().trust.stamps_per_second() {
+            1 => wall,
+            in_a_second => {
+                self.last_stamp = (wall * in_a_second).max(self.last_stamp.saturating_add(1));
+                self.last_stamp
+            }
         }
     }
 
-    fn command(&self, what: &str, with: &Json) -> Result<Command, Answer> {
+    fn command(&mut self, what: &str, with: &Json) -> Result<Command, Answer> {
         let token = || integer(with, "token").map(Token);
+        let stamp = self.stamp();
         let packed = |kind, code| {
             let payload = to_values(list(with, "payload")?)?;
-            let own = self.node.identity().id.as_str();
-            Message::pack(kind, own, Form::Str, self.now().wall, code, &payload).map_err(refused)
+            self.node.identity().pack(kind, stamp, code, &payload).map_err(refused)
         };
         Ok(match what {
             "connect" => Command::Connect {
@@ -155,7 +167,8 @@ impl Machine {
     fn show(&self, output: &Output) -> Result<Json, Answer> {
         Ok(match output {
             Output::Send { links, class, body } => {
-                let message = Message::read(body.clone(), &Limits::default()).map_err(refused)?;
+                let envelope = self.node.identity().envelope();
+                let message = envelope.read(body.clone(), &Limits::default()).map_err(refused)?;
                 let mut links: Vec<u64> = self.out.links(links).iter().map(|link| link.0).collect();
                 links.sort_unstable();
                 let class = match class {
@@ -166,6 +179,7 @@ impl Machine {
                 let mut send = Map::new();
                 send.insert("links".to_owned(), links.into());
                 send.insert("class".to_owned(), class.into());
+                send.insert("sealed".to_owned(), message.is_sealed().into());
                 send.extend(parts(&message)?.map(|(key, value)| (key.to_owned(), value)));
                 json!({ "send": send })
             }
@@ -196,8 +210,9 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
         Event::Disconnected { peer, reason } => {
             json!({ "disconnected": { "peer": peer.as_str(), "reason": reason.code() } })
         }
-        Event::Received(Received { kind, code, sender, link, message, .. }) => json!({ "message": {
+        Event::Received(Received { kind, code, sender, link, message, verified }) => json!({ "message": {
             "kind": kind.name(),
+            "verified": verified,
             "code": code,
             "sender": sender.as_str(),
             "link": link.0,
@@ -235,6 +250,13 @@ fn integer(json: &Json, key: &str) -> Result<u64, Answer> {
 
 fn link(with: &Json) -> Result<LinkId, Answer> {
     integer(with, "link").map(LinkId)
+}
+
+/// How the node's subnet knows who is who.
+fn trust(node: &Json) -> Result<Trust, Answer> {
+    let Some(trust) = node.get("trust") else { return Ok(Trust::Claimed) };
+    let signed = trust.get("signed").and_then(Json::as_bool).ok_or(Answer::Unsupported)?;
+    Ok(Trust::Proven { keys: keys(trust)?, signed })
 }
 
 /// What is known of the other side of a connection: `ip`, and the public key that it has proven.

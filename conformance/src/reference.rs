@@ -3,9 +3,9 @@
 use std::io::{BufRead, Write};
 
 use peernet::Value;
-use peernet::identity::{NodeId, ProtocolId, PublicKey};
+use peernet::identity::{KeyPair, NodeId, ProtocolId, PublicKey};
 use peernet::wire::compression::{compress_if_smaller, must_compress};
-use peernet::wire::{Decoder, Form, Limits, MAX_FRAME, Message, Method, base58, frame, open};
+use peernet::wire::{Decoder, Envelope, Form, Limits, MAX_FRAME, Message, Method, base58, frame};
 use serde_json::{Value as Json, json};
 
 use crate::json::{FormError, from_value, from_values, hex, parse, to_value, to_values, unhex};
@@ -162,8 +162,17 @@ pub(crate) fn parts(message: &Message) -> Result<[(&'static str, Json); 5], Answ
     ])
 }
 
+/// The key pair that belongs to a secret key, in hexadecimal digits.
+pub(crate) fn keys(json: &Json) -> Result<KeyPair, Answer> {
+    let secret = unhex(text(json, "secret")?)?.try_into();
+    Ok(KeyPair::from_secret(secret.map_err(|_| refused("a secret key has 32 bytes"))?))
+}
+
 fn encode(request: &Json) -> Result<Json, Answer> {
-    let message = message(request)?;
+    let mut message = message(request)?;
+    if request.get("secret").is_some() {
+        message = message.sealed(&keys(request)?);
+    }
     let body = message.body();
     let methods = optional_methods(request);
     let packed = methods.first().and_then(|method| {
@@ -179,19 +188,28 @@ fn encode(request: &Json) -> Result<Json, Answer> {
 fn decode(request: &Json) -> Result<Json, Answer> {
     let bytes = unhex(text(request, "frame")?)?;
     let limit = request.get("max_frame").and_then(Json::as_u64).and_then(|limit| usize::try_from(limit).ok());
-    let message = read_frame(&bytes, &optional_methods(request), limit.unwrap_or(MAX_FRAME))?;
+    let envelope = match request.get("sealed") {
+        None => Envelope::Plain,
+        Some(_) => Envelope::Sealed(ProtocolId::parse(text(request, "sealed")?).map_err(refused)?),
+    };
+    let message = read_frame(&envelope, &bytes, &optional_methods(request), limit.unwrap_or(MAX_FRAME))?;
     Ok(Json::Object(parts(&message)?.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()))
 }
 
 /// Reads the one frame that `bytes` must be.
-fn read_frame(bytes: &[u8], methods: &[Method], limit: usize) -> Result<Message, Answer> {
+fn read_frame(
+    envelope: &Envelope,
+    bytes: &[u8],
+    methods: &[Method],
+    limit: usize,
+) -> Result<Message, Answer> {
     let mut decoder = Decoder::new(limit);
     decoder.push(bytes);
     let content = decoder.next_frame().map_err(refused)?;
     decoder.finish().map_err(refused)?;
     let content = content.ok_or_else(|| refused("there is no frame"))?;
-    let body = open(content, methods, limit).map_err(refused)?;
-    Message::read(body, &Limits::default()).map_err(refused)
+    let body = envelope.open(content, methods, limit).map_err(refused)?;
+    envelope.read(body, &Limits::default()).map_err(refused)
 }
 
 fn protocol_id(request: &Json) -> Result<Json, Answer> {

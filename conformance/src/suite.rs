@@ -14,7 +14,7 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 15] = embedded![
+const FILES: [(&str, &str); 17] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
@@ -22,6 +22,7 @@ const FILES: [(&str, &str); 15] = embedded![
     "vectors/compression.json",
     "vectors/ids.json",
     "vectors/trust.json",
+    "vectors/seals.json",
     "transcripts/handshake.json",
     "transcripts/double.json",
     "transcripts/peers.json",
@@ -30,6 +31,7 @@ const FILES: [(&str, &str); 15] = embedded![
     "transcripts/lookup.json",
     "transcripts/dialling.json",
     "transcripts/trust.json",
+    "transcripts/signed.json",
 ];
 
 /// Vectors and transcripts to run.

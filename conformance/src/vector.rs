@@ -117,11 +117,11 @@ impl Vector {
         }
         match self.question {
             Question::Encode => {
-                let request = self.request("encode", &["type", "sender", "time", "payload"]);
+                let request = self.request("encode", &["type", "sender", "time", "payload", "secret"]);
                 self.compare(&testee.ask(&request)?, &["frame", "id"])
             }
             Question::Decode => {
-                let request = self.request("decode", &["frame", "compression", "max_frame"]);
+                let request = self.request("decode", &["frame", "compression", "max_frame", "sealed"]);
                 self.compare(&testee.ask(&request)?, &["type", "sender", "time", "payload", "id"])
             }
             Question::Compress => {
@@ -136,7 +136,7 @@ impl Vector {
                 })
             }
             Question::Reject => {
-                let request = self.request("decode", &["frame", "compression", "max_frame"]);
+                let request = self.request("decode", &["frame", "compression", "max_frame", "sealed"]);
                 Ok(refused(&testee.ask(&request)?))
             }
             Question::ProtocolId => {

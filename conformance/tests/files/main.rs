@@ -16,6 +16,8 @@ mod messages;
 mod pack;
 mod peers;
 mod play;
+mod seals;
+mod signed;
 mod streams;
 mod trust;
 mod values;
@@ -28,7 +30,7 @@ use serde_json::Value as Json;
 /// What makes each file's content.
 type Maker = fn() -> String;
 
-const FILES: [(&str, Maker); 13] = [
+const FILES: [(&str, Maker); 15] = [
     ("vectors/values.json", values::file),
     ("vectors/messages.json", messages::file),
     ("vectors/frames.json", frames::file),
@@ -42,6 +44,8 @@ const FILES: [(&str, Maker); 13] = [
     ("transcripts/lookup.json", lookup::file),
     ("transcripts/dialling.json", dialling::file),
     ("transcripts/trust.json", trust::file),
+    ("vectors/seals.json", seals::file),
+    ("transcripts/signed.json", signed::file),
 ];
 
 #[test]

@@ -361,7 +361,7 @@ impl Play {
         self.joined_by(accepted_from(link, ip), link, peer)
     }
 
-    fn joined_by(self, accepted: Json, link: u64, peer: &Peer) -> Self {
+    pub(crate) fn joined_by(self, accepted: Json, link: u64, peer: &Peer) -> Self {
         let welcome = self.welcome(link, peer);
         let mut play = self.quiet(accepted).step(peer.shakes_hands(link), welcome);
         play.present.push(*peer);
@@ -402,7 +402,11 @@ impl Play {
 }
 
 pub(crate) fn transcript_file(about: &str, plays: Vec<Play>) -> String {
-    let transcripts: Vec<String> = plays.into_iter().map(|play| transcript(&play.done())).collect();
+    transcript_file_of(about, plays.into_iter().map(Play::done).collect())
+}
+
+pub(crate) fn transcript_file_of(about: &str, transcripts: Vec<Json>) -> String {
+    let transcripts: Vec<String> = transcripts.iter().map(transcript).collect();
     format!(
         "{{\n\"format\": \"peernet transcripts 1\",\n\"about\": {},\n\"transcripts\": [\n{}\n]\n}}\n",
         json!(about),

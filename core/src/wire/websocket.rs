@@ -1,5 +1,5 @@
 //! WebSocket framing (RFC 6455, section 5) as a layer over the stream of frames: `spec/08-transports.md`,
-//! Bytes in, bytes out; nothing is collected, so a message may announce what it likes.
+//! Bytes in, bytes out; nothing is collected, so a message may announce what it likes.
 //!
 //! To keep the words apart: a *part* here is what RFC 6455 calls a frame, because a frame is already
 //! `u32 length | bytes` ([`Decoder`](super::Decoder)). Each frame travels in one binary message, which
