@@ -46,3 +46,8 @@ fn node() {
 fn value() {
     replay("value", targets::value);
 }
+
+#[test]
+fn websocket() {
+    replay("websocket", targets::websocket);
+}

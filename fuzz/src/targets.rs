@@ -9,6 +9,7 @@ mod machine;
 use peernet::Value;
 use peernet::protocol::Handshake;
 use peernet::wire::value::{skip, unpack, validate};
+use peernet::wire::websocket::{End as Ended, Framer, Role, Unframer};
 use peernet::wire::{
     Decoder, DecompressError, FrameError, Header, LENGTH_LEN, Limits, Message, Method, Payload,
 };
@@ -103,6 +104,130 @@ fn frames_of(mut stream: &[u8], limit: usize) -> (Vec<Vec<u8>>, End) {
         frames.push(frame.to_vec());
         stream = rest;
     }
+}
+
+/// A WebSocket gives the same content, pings and end however its bytes are split; and what is put into one
+/// comes out of it.
+pub fn websocket(data: &[u8]) {
+    let ([manner, limit, seed], stream) = choices(data);
+    let (us, them) = match manner & 1 {
+        0 => (Role::Server, Role::Client),
+        _ => (Role::Client, Role::Server),
+    };
+    let limit = usize::from(limit) << 3;
+    let expected = content_of(stream, us, limit);
+    let mut unframer = Unframer::new(us, limit);
+    let (mut content, mut ping) = (Vec::new(), None);
+    for piece in pieces(stream, seed) {
+        let mut piece = piece.to_vec();
+        let kept = unframer.take(&mut piece);
+        content.extend_from_slice(&piece[..kept]);
+        if let Some(last) = unframer.take_ping() {
+            assert!(last.len() <= 125);
+            ping = Some(last);
+        }
+    }
+    let end = match unframer.end() {
+        None => None,
+        Some(Ended::Closed) => Some(1000),
+        Some(Ended::Refused(violation)) => Some(violation.close_code()),
+    };
+    assert_eq!((content, ping, end), expected);
+
+    // The same bytes as frames, up to where they end or become larger than is worth the time.
+    let frames = match frames_of(stream, 64 << 10) {
+        (frames, End::TooLarge) => {
+            &stream[..frames.iter().map(|frame| LENGTH_LEN + frame.len()).sum::<usize>()]
+        }
+        _ => stream,
+    };
+    let (mut framer, mut unframer) = (Framer::new(us), Unframer::new(them, 64 << 10));
+    let room = 1 + usize::from(manner);
+    let mut back = Vec::new();
+    for mut piece in pieces(frames, seed) {
+        while !piece.is_empty() {
+            let mut wire = Vec::new();
+            let used = framer.put(piece, &mut wire, room);
+            // Never stuck, and over its room by no more than heads.
+            assert!(used > 0 && wire.len() <= room + 32);
+            if framer.is_between_parts() && seed & 1 == 1 {
+                framer.pong(piece, &mut wire);
+            }
+            piece = &piece[used..];
+            let kept = unframer.take(&mut wire);
+            back.extend_from_slice(&wire[..kept]);
+        }
+    }
+    assert_eq!(unframer.end(), None);
+    // A length field that is not whole begins no message.
+    assert!(frames.starts_with(&back) && frames.len() - back.len() < LENGTH_LEN);
+}
+
+/// A stream in pieces of sizes that the same seed gives again.
+fn pieces(mut rest: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
+    let mut step = u32::from(seed) + 1;
+    std::iter::from_fn(move || {
+        step = step.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        let (now, later) = rest.split_at(rest.len().min(1 + (step >> 16) as usize % 97));
+        rest = later;
+        (!now.is_empty()).then_some(now)
+    })
+}
+
+/// What a WebSocket's bytes say, written down as simply as can be: the content of its messages, its last
+/// ping, and the code it ended with.
+fn content_of(mut stream: &[u8], us: Role, limit: usize) -> (Vec<u8>, Option<Vec<u8>>, Option<u16>) {
+    let (mut content, mut ping, mut open) = (Vec::new(), None, false);
+    let end = loop {
+        let [first, second, rest @ ..] = stream else { break None };
+        let (kind, last, short) = (first & 15, first & 0x80 != 0, u64::from(second & 0x7f));
+        let masked = second & 0x80 != 0;
+        match kind {
+            _ if first & 0x70 != 0 || masked != (us == Role::Server) => break Some(1002),
+            1 => break Some(1003),
+            0 | 2 if (kind == 0) != open => break Some(1002),
+            0 | 2 => {}
+            8..=10 if !last || short > 125 || kind == 8 && short == 1 => break Some(1002),
+            8..=10 => {}
+            _ => break Some(1002),
+        }
+        let size = match short {
+            127 => 8,
+            126 => 2,
+            _ => 0,
+        };
+        let Some((head, rest)) = rest.split_at_checked(size + if masked { 4 } else { 0 }) else { break None };
+        let length = match size {
+            0 => short,
+            _ => head[..size].iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
+        };
+        if size == 2 && length < 126 || size == 8 && length < 1 << 16 || length >= 1 << 63 {
+            break Some(1002);
+        }
+        if length > limit as u64 {
+            break Some(1009);
+        }
+        let there = rest.len().min(length as usize);
+        let plain: Vec<u8> = match &head[size..] {
+            [] => rest[..there].to_vec(),
+            mask => rest[..there].iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key).collect(),
+        };
+        match kind {
+            0 | 2 => {
+                open = !last;
+                content.extend(plain);
+            }
+            _ if there < length as usize => {}
+            8 => break Some(1000),
+            9 => ping = Some(plain),
+            _ => {}
+        }
+        stream = &rest[there..];
+        if there < length as usize {
+            break None;
+        }
+    };
+    (content, ping, end)
 }
 
 /// A frame's content is opened, read and unpacked; what reads can be written again.

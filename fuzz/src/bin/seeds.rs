@@ -47,7 +47,58 @@ fn main() -> Result<(), Box<dyn Error>> {
     write(home, "value", payloads.collect())?;
 
     write(home, "node", scripts())?;
+    write(home, "websocket", websockets(&plain))?;
     Ok(())
+}
+
+/// Frames in messages, as a client and as a server send them, among pings and closes, and what is refused.
+fn websockets(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let part = |role: u8, first: u8, content: &[u8]| {
+        let masked = if role == 0 { 0x80 } else { 0 };
+        let mut part = vec![first];
+        match (u8::try_from(content.len()), u16::try_from(content.len())) {
+            (Ok(short @ ..126), _) => part.push(masked | short),
+            (_, Ok(medium)) => {
+                part.push(masked | 126);
+                part.extend(medium.to_be_bytes());
+            }
+            _ => return Vec::new(),
+        }
+        if role == 0 {
+            part.extend([1, 2, 3, 4]);
+            part.extend(content.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(byte, key)| byte ^ key));
+        } else {
+            part.extend(content);
+        }
+        part
+    };
+    let mut seeds = Vec::new();
+    for role in [0, 1] {
+        let mut add = |limit: u8, parts: &[(u8, &[u8])]| {
+            let stream: Vec<u8> =
+                parts.iter().flat_map(|(first, content)| part(role, *first, content)).collect();
+            seeds.push([&[role, limit, 7], stream.as_slice()].concat());
+        };
+        for frames in frames.chunks(3).take(6) {
+            add(255, &frames.iter().map(|frame| (0x82, frame.as_slice())).collect::<Vec<_>>());
+        }
+        for frame in frames.iter().take(3) {
+            let (one, two) = frame.split_at(frame.len() / 2);
+            add(255, &[(0x02, one), (0x89, b"ping"), (0x80, two), (0x8a, b"pong"), (0x88, &[3, 232])]);
+            add(1, &[(0x82, frame)]);
+        }
+        add(255, &[(0x81, b"text")]);
+        add(255, &[(0x02, b""), (0x00, b""), (0x00, b"x"), (0x82, b"")]);
+        add(255, &[(0x80, b"")]);
+        add(255, &[(0xc2, b"")]);
+        add(255, &[(0x09, b"")]);
+        add(255, &[(0x88, b"x")]);
+        add(255, &[(0x88, b""), (0x82, b"behind")]);
+    }
+    for length in [[0; 8], [0x80, 0, 0, 0, 0, 0, 0, 0], [0x7f, 255, 255, 255, 255, 255, 255, 255]] {
+        seeds.push([&[1, 255, 0, 0x82, 127][..], &length].concat());
+    }
+    seeds
 }
 
 fn frames_of(vectors: &Value, section: &str) -> Vec<Vec<u8>> {
