@@ -367,6 +367,27 @@ fn a_signal_ends_it_whatever_it_waits_for() {
     assert_eq!(status.code(), Some(0));
 }
 
+/// Nodes of each encryption find each other, and take those of another for what they are not.
+#[test]
+fn every_encryption_joins_its_own() {
+    let names = ["tls", "plaintext", "ssl", "ws", "wss"];
+    let start = |name| Node::spawn(peernet().args(["node", "--json", "--encryption", name]));
+    let mut nodes = names.map(|name| (start(name), start(name)));
+    for (a, b) in &mut nodes {
+        a.join(b);
+        a.must(json!({"do": "broadcast", "payload": ["hello"]}));
+        assert_eq!(b.message()["payload"], json!(["hello"]));
+    }
+    for at in 0..nodes.len() {
+        let foreign = nodes[(at + 1) % nodes.len()].1.address.clone();
+        let connect = nodes[at].0.command(json!({"do": "connect", "address": foreign}));
+        assert_eq!(nodes[at].0.answer(connect), Err("connect".to_owned()), "{}", names[at]);
+    }
+}
+
+/// A file that there is, and that is no certificate.
+const CLI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
 #[test]
 fn what_this_version_does_not_offer_exits_2_and_says_so() {
     let plain = ["node", "--encryption", "plaintext"];
@@ -376,6 +397,11 @@ fn what_this_version_does_not_offer_exits_2_and_says_so() {
         ([&plain[..], &["--data", "x"]].concat(), "data_dir: only encryption tls"),
         ([&plain[..], &["--unsigned"]].concat(), "sign: only encryption tls"),
         ([&plain[..], &["--allow", "x"]].concat(), "allow: only encryption tls"),
+        ([&plain[..], &["--origin", "any"]].concat(), "origins: web pages connect to ws and wss"),
+        (
+            ["node", "--encryption", "wss", "--certificate", CLI, "--key", CLI].to_vec(),
+            "certificate: the chain",
+        ),
         ([&plain[..], &["--no-leases"]].concat(), "--no-leases"),
         ([&plain[..], &["--listen", "nowhere"]].concat(), "nowhere"),
         ([&plain[..], &["--connect", "a@b"]].concat(), "host:port"),
@@ -388,7 +414,11 @@ fn what_this_version_does_not_offer_exits_2_and_says_so() {
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains(word), "{said}");
     }
-    for args in [&["node", "--encryption", "rot13"][..], &["node", "--what"]] {
+    for args in [
+        &["node", "--encryption", "rot13"][..],
+        &["node", "--encryption", "wss", "--certificate", CLI],
+        &["node", "--what"],
+    ] {
         assert_eq!(run(args, "").status.code(), Some(2), "{args:?}");
     }
 }

@@ -132,7 +132,8 @@ async fn what_asks_for_no_websocket_is_told_so() {
     let cases = [
         ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".to_owned(), 426),
         (request("").replace("Version: 13", "Version: 8"), 426),
-        ("hello?\r\n\r\n".to_owned(), 400),
+        ("hello?".to_owned(), 400),
+        ("HELLO?\r\n\r\n".to_owned(), 400),
         (request("").replace(KEY, "c2hvcnQ="), 400),
         (request("").replace(KEY, "no base64 at all"), 400),
         (request("").replace("Host: 127.0.0.1\r\n", ""), 400),
@@ -209,6 +210,7 @@ async fn who_dials_asks_as_js2p_does_and_takes_no_other_answer() {
         ("HTTP/1.1 403 Forbidden\r\n\r\n".to_owned(), "HTTP 403 Forbidden"),
         ("HTTP/1.1 200 OK\r\n\r\n".to_owned(), "HTTP 200 OK"),
         ("SSH-2.0-OpenSSH\r\n\r\n".to_owned(), "does not speak HTTP"),
+        ("\x16\x03\x03".to_owned(), "does not speak HTTP"),
         (format!("HTTP/1.1 101 {}\r\n\r\n", "x".repeat(20_000)), "too long"),
     ];
     for (answer, expected) in cases {

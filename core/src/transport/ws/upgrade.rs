@@ -24,6 +24,8 @@ const KEY_LEN: usize = 16;
 /// The only version of the WebSocket protocol there is.
 const VERSION: &str = "13";
 
+const NOT_HTTP: &str = "it does not speak HTTP, as a WebSocket must";
+
 /// Asks for a WebSocket. Returns what the other side has sent behind its answer.
 pub(super) async fn ask<S>(stream: &mut S, address: &Address) -> io::Result<Vec<u8>>
 where
@@ -43,11 +45,12 @@ where
     let (head, early) = match read_head(stream).await? {
         Head::Whole { head, behind } => (head, behind),
         Head::TooLong => return Err(refused("its answer to the request for a WebSocket is too long")),
+        Head::NotHttp => return Err(refused(NOT_HTTP)),
     };
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut response = Response::new(&mut headers);
     if !matches!(response.parse(&head), Ok(Status::Complete(_))) {
-        return Err(refused("it does not speak HTTP, as a WebSocket must"));
+        return Err(refused(NOT_HTTP));
     }
     match response.code {
         Some(101) => {}
@@ -77,6 +80,7 @@ where
     let (answered, early) = match read_head(stream).await? {
         Head::Whole { head, behind } => (check(&head, origins), behind),
         Head::TooLong => (Err(Refusal::TooLong), Vec::new()),
+        Head::NotHttp => (Err(Refusal::Garbage), Vec::new()),
     };
     match answered {
         Ok(accept) => {
@@ -200,6 +204,8 @@ enum Head {
         behind: Vec<u8>,
     },
     TooLong,
+    /// Told by the first byte, so that nobody waits for the end of what is something else.
+    NotHttp,
 }
 
 /// Reads up to the empty line that ends the headers, and maybe further.
@@ -211,6 +217,10 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Head> {
         head.reserve(READ);
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // Methods, and the version that begins an answer.
+        if !head.first().is_some_and(u8::is_ascii_uppercase) {
+            return Ok(Head::NotHttp);
         }
         let new = head.get(looked_at..).unwrap_or_default();
         let found = new.windows(END.len()).position(|window| window == END);
