@@ -38,5 +38,8 @@ pub use protocol::{Address, CloseReason, Kind};
 #[cfg(feature = "net")]
 pub use store::{DataDir, DataError};
 #[cfg(feature = "net")]
+#[doc(hidden)]
+pub use transport::tls::fuzzing;
+#[cfg(feature = "net")]
 pub use transport::ws::Origins;
 pub use wire::{Payload, Value};

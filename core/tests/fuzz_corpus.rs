@@ -51,3 +51,8 @@ fn value() {
 fn websocket() {
     replay("websocket", targets::websocket);
 }
+
+#[test]
+fn tls() {
+    replay("tls", targets::tls);
+}

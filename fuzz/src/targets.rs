@@ -5,6 +5,8 @@
 
 #[path = "machine.rs"]
 mod machine;
+#[path = "tls.rs"]
+mod tls_link;
 
 use peernet::Value;
 use peernet::protocol::Handshake;
@@ -16,6 +18,7 @@ use peernet::wire::{
 use peernet::wire::{body, open, unverified};
 
 pub use machine::node;
+pub use tls_link::tls;
 
 /// Bytes over this are compressed no more: it would only cost rounds.
 const COMPRESS_UP_TO: usize = 4 << 10;

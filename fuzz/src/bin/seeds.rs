@@ -6,8 +6,11 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use peernet::fuzzing::TlsEnd;
+use peernet::identity::{KeyPair, Secret};
 use peernet::wire::{DIGEST_LEN, Header, LENGTH_LEN, Method};
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 
 /// Larger inputs only slow the rounds down.
 const LARGEST: usize = 2 << 10;
@@ -48,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     write(home, "node", scripts())?;
     write(home, "websocket", websockets(&plain))?;
+    write(home, "tls", links()?)?;
     Ok(())
 }
 
@@ -99,6 +103,50 @@ fn websockets(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
         seeds.push([&[1, 255, 0, 0x82, 127][..], &length].concat());
     }
     seeds
+}
+
+/// Links under TLS, whole and changed at all sorts of places, and the first bytes of one from a stranger.
+fn links() -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
+    let payload: Vec<u8> = (0..600_u16).map(|at| at as u8).collect();
+    let mut seeds = Vec::new();
+    for manner in [1, 5] {
+        seeds.extend([vec![manner], [&[manner], payload.as_slice()].concat()]);
+    }
+    // In the first flight, the second, the proof, the payload, and its end.
+    for place in [0_u16, 3, 5, 60, 190, 240, 300, 420, 470, 500, 540, 900, 1100, 1130] {
+        let [high, low] = place.to_be_bytes();
+        for how in 0..4 {
+            seeds.push([&[2, high, low, how, 1], payload.as_slice()].concat());
+        }
+    }
+    seeds.push([&[3, 0, 5, 0, 2, 2, 0, 3, 0], payload.as_slice()].concat());
+
+    let hello = first_flight()?;
+    for len in [1, 5, 6, 50, hello.len() - 1, hello.len()] {
+        seeds.push([&[0], &hello[..len]].concat());
+    }
+    seeds.push([&[0], hello.as_slice(), &hello].concat());
+    seeds.push([&[0][..], b"GET / HTTP/1.1\r\n\r\n"].concat());
+    seeds.push([&[0][..], &[0, 0, 0, 40], &[7; 40]].concat());
+    Ok(seeds)
+}
+
+/// What a node sends first on a link.
+fn first_flight() -> Result<Vec<u8>, Box<dyn Error>> {
+    let secret = Secret::from_bytes(&[1; 16])?;
+    let end = TlsEnd::new(&KeyPair::from_secret([1; 32]), &secret).ok_or("no TLS 1.3")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    Ok(runtime.block_on(async {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let mut flight = vec![0; 4096];
+        let read = async {
+            let count = far.read(&mut flight).await;
+            drop(far);
+            count
+        };
+        let (count, _) = tokio::join!(read, end.dial(near));
+        count.map(|count| flight[..count].to_vec())
+    })?)
 }
 
 fn frames_of(vectors: &Value, section: &str) -> Vec<Vec<u8>> {

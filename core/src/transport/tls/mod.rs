@@ -152,3 +152,34 @@ fn not_proven() -> io::Error {
     let problem = "what answers there is of another subnet, or has another secret, or someone is in between";
     io::Error::new(io::ErrorKind::PermissionDenied, problem)
 }
+
+/// What `fuzz/` needs, and nobody else: an end of a link over any stream.
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod fuzzing {
+    use super::*;
+
+    pub struct TlsEnd(Tls);
+
+    type Halves = (PublicKey, Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
+
+    impl TlsEnd {
+        pub fn new(keys: &KeyPair, secret: &Secret) -> Option<Self> {
+            Tls::new(keys, ProtocolId::derive("mesh", "tls/mesh"), Some(secret)).ok().map(Self)
+        }
+
+        pub async fn dial(&self, io: impl AsyncRead + AsyncWrite + Unpin + 'static) -> io::Result<Halves> {
+            self.0.dial_over(io).await.map(halves)
+        }
+
+        pub async fn accept(&self, io: impl AsyncRead + AsyncWrite + Unpin + 'static) -> io::Result<Halves> {
+            self.0.accept_over(io).await.map(halves)
+        }
+    }
+
+    fn halves<IO: AsyncRead + AsyncWrite + Unpin + 'static>(opened: Opened<IO>) -> Halves {
+        let (reader, writer) = tokio::io::split(opened.io);
+        let (reader, writer) = super::halves::split(opened.session, reader, writer);
+        (opened.key, Box::new(reader), Box::new(writer))
+    }
+}
