@@ -13,7 +13,7 @@ use std::time::Duration;
 use peernet::protocol::Dialect;
 use peernet::wire::codes::code;
 use peernet::wire::{BodyError, DecompressError, Method};
-use peernet::{CloseReason, Config, Value};
+use peernet::{CloseReason, Config, Encryption, Value};
 use support::{MemoryWatch, Raw, Scene, connections, eventually, frame, length};
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -37,6 +37,7 @@ async fn costs_at_most<T>(name: &str, mib: usize, attack: impl Future<Output = T
 async fn what_strangers_send_stays_within_bounds() {
     lengths().await;
     silence().await;
+    openings().await;
     compression_bombs().await;
     small_bombs_in_a_row().await;
     a_hundred_thousand_addresses().await;
@@ -71,6 +72,31 @@ async fn silence() {
         scene.still_serves().await;
     })
     .await;
+}
+
+/// What comes before the first frame, as far as it is taken without an end: 64 KiB for each stranger.
+async fn openings() {
+    let request = [b"GET / HTTP/1.1\r\nHost: ", &[b'x'; 16_000][..]].concat();
+    // Of a hello of 64 KiB, one record.
+    let hello = [&[0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff][..], &[0; 0x4000 - 4]].concat();
+    for (encryption, said) in [
+        (Encryption::Ws, &request),
+        (Encryption::Ssl, &hello),
+        (Encryption::Wss, &hello),
+        (Encryption::Tls, &hello),
+    ] {
+        let scene = Scene::open_over(encryption, config()).await;
+        costs_at_most("openings", 200 * 64 / 1024 + 4, async {
+            let mut raws = Vec::new();
+            for _ in 0..connections(200) {
+                let mut raw = Raw::connect(&scene.node).await;
+                let _ = raw.send_bytes(said).await;
+                raws.push(raw);
+            }
+            scene.still_serves().await;
+        })
+        .await;
+    }
 }
 
 /// Frames that would unpack to more than a frame may hold end their link, and are not unpacked

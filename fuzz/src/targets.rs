@@ -138,13 +138,14 @@ pub fn websocket(data: &[u8]) {
     assert_eq!((content, ping, end), expected);
 
     // The same bytes as frames, up to where they end or become larger than is worth the time.
-    let frames = match frames_of(stream, 64 << 10) {
+    const LARGEST: usize = 64 << 10;
+    let frames = match frames_of(stream, LARGEST) {
         (frames, End::TooLarge) => {
             &stream[..frames.iter().map(|frame| LENGTH_LEN + frame.len()).sum::<usize>()]
         }
         _ => stream,
     };
-    let (mut framer, mut unframer) = (Framer::new(us), Unframer::new(them, 64 << 10));
+    let (mut framer, mut unframer) = (Framer::new(us), Unframer::new(them, LARGEST + LENGTH_LEN));
     let room = 1 + usize::from(manner);
     let mut back = Vec::new();
     for mut piece in pieces(frames, seed) {

@@ -1,5 +1,7 @@
 //! Subnets that 0.7 has besides plaintext ones: SSL with both, ws with js2p, which alone speaks it.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::peer::{Dialler, Encryption, Kind, Peer, all_to_all, both_ways, part, settle, talk};
@@ -150,6 +152,32 @@ macro_rules! with {
             }
         }
     };
+}
+
+/// py2p hears all of several messages that go at once, the last of them too.
+#[test]
+fn ssl_burst_to_py2p() {
+    /// Before anything else is sent that would wake it: half of the time after which the link is asked for a
+    /// sign of life.
+    const BEFORE_KEEP_ALIVE: Duration = Duration::from_secs(15);
+    const COUNT: usize = 50;
+    // Of a multiple of 8 bytes, so that no read of 1,024 bytes ends behind a length (see the README there).
+    const FRAME: usize = 800;
+    for dialler in [Dialler::We, Dialler::They] {
+        let (mut ours, mut theirs) = pair(Kind::Py2p, Encryption::Ssl, dialler);
+        // A length, a digest, and the heads and values before the text: type, sender, time, code.
+        let before = 4 + 32 + 1 + 1 + (2 + ours.id().len()) + 5 + 1 + 3;
+        let texts: Vec<_> = (0..COUNT).map(|n| format!("{n:0width$}", width = FRAME - before)).collect();
+        for text in &texts {
+            ours.node.command(json!({"do": "broadcast", "payload": [text]}));
+        }
+        for text in &texts {
+            let payload = json!([text]);
+            let heard = theirs.try_hear(BEFORE_KEEP_ALIVE, |message| message["payload"] == payload);
+            assert!(heard.is_some(), "it does not hear {text:.4}");
+        }
+        part([ours, theirs]);
+    }
 }
 
 with!(ssl_py2p_we_dial, Py2p, Ssl, We);

@@ -20,9 +20,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::config::ConfigError;
 
-/// Content of one TLS record, at most. py2p reads 1,024 bytes at a time and then waits for its socket
-/// to become readable, which it does not for the rest of a record that OpenSSL has already decrypted:
-/// messages would lie there until the next one comes.
+/// Content of one TLS record, at most. py2p reads 1,024 bytes at a time until it has a whole frame, and then
+/// waits for its socket to become readable, which what OpenSSL has already decrypted does not make it: of
+/// several frames in one record, the later ones would lie there until something else comes.
 const RECORD: usize = 1024;
 /// What rustls counts into a record besides its content.
 const RECORD_HEAD: usize = 5;
