@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use divan::counter::BytesCount;
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use peernet::identity::{KeyPair, NodeId, ProtocolId};
 use peernet::wire::body::{open, unverified};
-use peernet::wire::{Decoder, Form, Limits, Message, Method, frame};
+use peernet::wire::{Decoder, Envelope, Form, Limits, Message, Method, frame};
 
 fn main() {
     divan::main();
@@ -61,13 +62,42 @@ fn cut_frames(bencher: Bencher, size: usize) {
         stream.extend_from_slice(&body);
     }
     let mut decoder = Decoder::new(1 << 20);
-    bencher.counter(divan::counter::ItemsCount::new(32usize)).bench_local(|| {
+    bencher.counter(ItemsCount::new(32usize)).bench_local(|| {
         decoder.push(black_box(&stream));
         let mut frames = 0;
         while decoder.next_frame().unwrap().is_some() {
             frames += 1;
         }
         frames
+    });
+}
+
+fn keys() -> KeyPair {
+    KeyPair::from_secret([7; 32])
+}
+
+fn sealed(size: usize) -> (Message, Envelope) {
+    let protocol = ProtocolId::derive("mesh", "tls/mesh");
+    let id = NodeId::of_key(&keys().public(), &protocol);
+    let message = Message::pack(0, id.as_str(), Form::Str, 1, 0, &(vec![7u8; size],)).unwrap();
+    (message.sealed(&keys()), Envelope::Sealed(protocol))
+}
+
+/// What an author does for each broadcast: items are signatures, by one core.
+#[divan::bench(args = SIZES)]
+fn sign(bencher: Bencher, size: usize) {
+    let (keys, (message, _)) = (keys(), sealed(size));
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| black_box(&message).sealed(&keys));
+}
+
+/// What everyone does for the first copy of each broadcast, the digest included: items are messages, by
+/// one core.
+#[divan::bench(args = SIZES)]
+fn verify_and_read_signed(bencher: Bencher, size: usize) {
+    let (message, envelope) = sealed(size);
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| {
+        let body = envelope.open(black_box(message.body().clone()), &[], 1 << 20).unwrap();
+        envelope.read(body, &Limits::default()).unwrap()
     });
 }
 

@@ -43,6 +43,11 @@ fn node() {
 }
 
 #[test]
+fn seal() {
+    replay("seal", targets::seal);
+}
+
+#[test]
 fn value() {
     replay("value", targets::value);
 }

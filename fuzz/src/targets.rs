@@ -9,11 +9,14 @@ mod machine;
 mod tls_link;
 
 use peernet::Value;
+use peernet::identity::{KeyPair, NodeId, PublicKey};
 use peernet::protocol::Handshake;
+use peernet::wire::codes::kind;
 use peernet::wire::value::{skip, unpack, validate};
 use peernet::wire::websocket::{End as Ended, Framer, Role, Unframer};
 use peernet::wire::{
-    Decoder, DecompressError, FrameError, Header, LENGTH_LEN, Limits, Message, Method, Payload,
+    Decoder, DecompressError, Envelope, Form, FrameError, Header, LENGTH_LEN, Limits, Message, Method,
+    Payload, SEAL_LEN,
 };
 use peernet::wire::{body, open, unverified};
 
@@ -278,6 +281,71 @@ pub fn message(data: &[u8]) {
     let back = Message::read(again.body().clone(), &limits).expect("what was packed reads");
     assert_eq!((back.sender(), back.header().time, back.header().kind), (read.sender(), time, kind));
     assert!(same(&back.values(&limits).unwrap(), &values));
+}
+
+/// Nothing reads as a broadcast but what its author sealed; everything else reads as without seals.
+pub fn seal(data: &[u8]) {
+    let ([flags, author, at, above, bit], content) = choices(data);
+    let protocol = machine::protocol();
+    let envelope = Envelope::Sealed(protocol.clone());
+    let keys = KeyPair::from_secret([author % 3 + 1; 32]);
+    let mut frame = content.to_vec();
+    if flags & 1 == 1 {
+        frame = [&body::digest(content)[..], content].concat();
+    }
+    if flags & 2 == 2 {
+        // In the name of the key's node, so that the seal is right.
+        let id = NodeId::of_key(&keys.public(), &protocol);
+        let time = i64::from(at) - i64::from(above);
+        let payload = (content, i64::from(bit));
+        let message = Message::pack(0, id.as_str(), Form::Str, time, 0, &payload).unwrap();
+        let sealed = message.sealed(&keys);
+        let read = envelope.read(sealed.body().clone(), &Limits::default());
+        assert_eq!(read.as_ref(), Ok(&sealed));
+        frame = sealed.into_body().to_vec();
+    } else if flags & 4 == 4 {
+        frame = match Message::read(frame.clone().into(), &Limits::default()) {
+            Ok(message) => message.sealed(&keys).into_body().to_vec(),
+            Err(_) => [&frame[..], keys.public().as_bytes(), &keys.sign(&frame)].concat(),
+        };
+    }
+    let altered = flags & 8 == 8 && !frame.is_empty();
+    if altered {
+        let at = usize::from(u16::from_be_bytes([above, at])) % frame.len();
+        frame[at] ^= 1 << (bit % 8);
+    }
+
+    let methods: &[Method] = if flags & 16 == 16 { &Method::ALL } else { &[] };
+    let Ok(opened) = envelope.open(frame.into(), methods, 64 << 10) else { return };
+    assert!(envelope.holds(&opened));
+    let read = match envelope.read(opened.clone(), &Limits::default()) {
+        Ok(message) => message,
+        Err(error) => {
+            let _ = (error.is_malformed(), error.to_string());
+            return;
+        }
+    };
+    if read.header().kind != kind::BROADCAST {
+        assert!(!read.is_sealed());
+        assert_eq!(Message::read(opened, &Limits::default()), Ok(read));
+        return;
+    }
+    assert!(read.is_sealed() && !(altered && flags & 2 == 2));
+    let (packed, seal) = opened.split_last_chunk::<SEAL_LEN>().unwrap();
+    let (digest, packed) = packed.split_first_chunk::<32>().unwrap();
+    assert_eq!(*digest, body::digest(packed));
+    let (key, signature) = seal.split_first_chunk::<32>().unwrap();
+    let (key, signature) = (PublicKey::from_bytes(*key), signature.try_into().unwrap());
+    assert_eq!(NodeId::of_key(&key, &protocol).as_str().as_bytes(), read.sender());
+    assert!(key.verify(&[&b"peernet broadcast"[..], digest].concat(), signature));
+    // What is behind the message is not in it.
+    let values = read.values(&Limits::default()).expect("a message that reads unpacks");
+    let bare = Message::read(opened.slice(..opened.len() - SEAL_LEN), &Limits::default()).unwrap();
+    assert_eq!(
+        (read.code(), read.packed(), read.only_bytes()),
+        (bare.code(), bare.packed(), bare.only_bytes())
+    );
+    assert!(same(&values, &bare.values(&Limits::default()).unwrap()));
 }
 
 /// What is unpacked keeps to its bound, and what is packed unpacks again.

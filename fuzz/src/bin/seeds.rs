@@ -49,6 +49,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     write(home, "value", payloads.collect())?;
 
+    let bodies = plain.iter().filter_map(|frame| frame.get(LENGTH_LEN..));
+    let sealed = bodies.flat_map(|body| {
+        let packed = body.get(DIGEST_LEN..).unwrap_or_default();
+        // As it is; sealed by one who is not the author; in a sealed message, which is altered in places.
+        let bare = [&[0, 0, 0, 0, 0], body].concat();
+        let others = [&[5, 1, 0, 0, 0], packed].concat();
+        let altered =
+            [[2, 0, 7, 0, 3], [10, 1, 40, 0, 3], [10, 2, 130, 0, 7]].map(|start| [&start, packed].concat());
+        [bare, others].into_iter().chain(altered)
+    });
+    write(home, "seal", sealed.collect())?;
+
     write(home, "node", scripts())?;
     write(home, "websocket", websockets(&plain))?;
     write(home, "tls", links()?)?;
