@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use peernet::sim::{Delivery, Network, NodeIndex, Options, node_config};
+use peernet::sim::{Arrival, Delivery, Manner, Meddler, Network, NodeIndex, Options, node_config};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -30,6 +30,13 @@ pub(crate) struct Args {
     /// Number of broadcasts, one after the other, each from a random node
     #[arg(long, value_name = "B", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     broadcasts: u32,
+    /// A tls subnet: ids are proven, and every node verifies the signatures of what it reads
+    #[arg(long)]
+    signed: bool,
+    /// Part of the nodes that meddle with what they relay, from 0 to 1; half of them also forge. What is
+    /// counted is what the others send and get
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = part, requires = "signed")]
+    hostile: f64,
     /// Print one JSON line instead of a table
     #[arg(long)]
     json: bool,
@@ -65,7 +72,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     } else {
         print!("{}", report.table());
     }
-    match args.loss == 0.0 && (report.missed > 0 || report.doubled > 0) {
+    // Hostile nodes may stand between all others.
+    let missed = report.missed > 0 && report.hostile == 0;
+    match args.loss == 0.0 && (missed || report.doubled > 0) {
         false => Ok(()),
         true => Err(Failure::failed(format!(
             "{} deliveries are missing and {} doubled, though nothing was lost; --seed {seed} shows it again",
@@ -81,6 +90,7 @@ fn simulate(args: &Args, seed: u64, progress: &mut Progress) -> Result<Network, 
         latency: mean / 2..=mean * 3 / 2,
         loss: args.loss,
         keep_events: false,
+        signed: args.signed,
         ..Options::default()
     };
     let mut network = Network::random(options, &node_config(), args.nodes as usize, args.degree as usize);
@@ -88,8 +98,12 @@ fn simulate(args: &Args, seed: u64, progress: &mut Progress) -> Result<Network, 
         progress.show(|| format!("connecting {} nodes", args.nodes));
         network.is_idle()
     });
-    // Places in the graph are random already, so the authors may come in order.
-    let authors: Vec<NodeIndex> = network.nodes().collect();
+    // Places in the graph are random already, so the authors may come in order, and the hostile nodes.
+    let authors: Vec<NodeIndex> = network.nodes().take(honest(args) as usize).collect();
+    for node in network.nodes().skip(authors.len()) {
+        let manner = if node.get() % 2 == 0 { Manner::Forges } else { Manner::Replays };
+        network.turn_hostile(node, Meddler::new(manner, seed ^ node.get() as u64));
+    }
     for (number, author) in (1..=args.broadcasts).zip(authors.into_iter().cycle()) {
         network.broadcast(author, &("simulated", number)).map_err(Failure::failed)?;
         network.run_until(PATIENCE, |network| {
@@ -100,10 +114,19 @@ fn simulate(args: &Args, seed: u64, progress: &mut Progress) -> Result<Network, 
     Ok(network)
 }
 
-/// What came of it all.
+/// How many nodes keep to the rules; at least one does.
+fn honest(args: &Args) -> u32 {
+    let hostile = (f64::from(args.nodes) * args.hostile).round() as u32;
+    args.nodes.saturating_sub(hostile).max(1)
+}
+
+/// What came of it all, for the nodes that keep to the rules.
 struct Report {
     seed: u64,
     nodes: u32,
+    hostile: u32,
+    /// Broadcasts that were found to be forged or altered.
+    forged: u64,
     degree: u32,
     links: usize,
     loss: f64,
@@ -126,12 +149,19 @@ impl Report {
     fn of(network: &Network, args: &Args, seed: u64, took: Duration) -> Self {
         let all = network.deliveries();
         let sum = |part: &dyn Fn(&Delivery) -> u64| all.iter().map(part).sum::<u64>();
-        let expected = u64::from(args.broadcasts) * u64::from(args.nodes - 1);
-        let reached = sum(&|delivery| delivery.reached() as u64);
-        let doubled = sum(&Delivery::doubled);
+        let honest = honest(args);
+        let keeps_to_the_rules = |arrival: &&Arrival| arrival.node.get() < honest as usize;
+        let arrivals = |part: fn(&Arrival) -> u64| -> u64 {
+            all.iter().flat_map(Delivery::arrivals).filter(keeps_to_the_rules).map(part).sum()
+        };
+        let expected = u64::from(args.broadcasts) * u64::from(honest - 1);
+        let reached = arrivals(|_| 1);
+        let doubled = arrivals(|arrival| u64::from(arrival.count) - 1);
         Self {
             seed,
             nodes: args.nodes,
+            hostile: args.nodes - honest,
+            forged: network.nodes().take(honest as usize).map(|node| network.counters(node).forged).sum(),
             degree: args.degree,
             links: network.nodes().map(|node| network.neighbours(node).len()).sum::<usize>() / 2,
             loss: args.loss,
@@ -143,7 +173,7 @@ impl Report {
             missed: expected - reached,
             copies: sum(&Delivery::copies),
             lost: sum(&Delivery::lost),
-            hops: sum(&|delivery| delivery.arrivals().iter().map(|arrival| u64::from(arrival.hops)).sum()),
+            hops: arrivals(|arrival| arrival.hops.into()),
             most_hops: all.iter().map(Delivery::most_hops).max().unwrap_or(0),
             mean_time: all.iter().map(Delivery::time_to_last).sum::<Duration>() / args.broadcasts,
             longest_time: all.iter().map(Delivery::time_to_last).max().unwrap_or_default(),
@@ -164,6 +194,8 @@ impl Report {
             "nodes": self.nodes,
             "degree": self.degree,
             "links": self.links,
+            "hostile": self.hostile,
+            "forged": self.forged,
             "loss": self.loss,
             "latency_ms": self.latency,
             "seed": self.seed,
@@ -208,6 +240,10 @@ impl Report {
         if self.loss > 0.0 {
             let lost = format!("{} of {}", self.lost, self.copies);
             rows.insert(7, ("copies lost", lost));
+        }
+        if self.hostile > 0 {
+            rows.insert(1, ("of them hostile", self.hostile.to_string()));
+            rows.insert(5, ("forged, found out", self.forged.to_string()));
         }
         rows.iter().map(|(name, value)| format!("{name:<22} {value}\n")).collect()
     }

@@ -46,6 +46,17 @@ fn a_seed_gives_the_same_result_again() {
 }
 
 #[test]
+fn hostile_nodes_deceive_nobody() {
+    let report = json("--nodes 60 --degree 8 --broadcasts 10 --signed --hostile 0.2 --seed 3");
+    assert_eq!((&report["hostile"], &report["expected"]), (&12.into(), &470.into()));
+    assert_eq!((&report["delivered"], &report["doubled"]), (&470.into(), &0.into()));
+    assert!(report["forged"].as_u64().unwrap() > 0);
+    let text = String::from_utf8(sim("--nodes 20 --degree 6 --signed --hostile 0.2").stdout).unwrap();
+    assert!(text.contains("of them hostile"), "{text}");
+    assert_eq!(sim("--nodes 5 --degree 2 --hostile 0.2").status.code(), Some(2), "nothing is proven");
+}
+
+#[test]
 fn the_table_names_what_it_counts_and_bad_options_are_refused() {
     let output = sim("--nodes 10 --degree 2 --broadcasts 1 --latency 20 --seed 5");
     let text = String::from_utf8(output.stdout).unwrap();
