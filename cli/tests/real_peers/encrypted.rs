@@ -197,3 +197,31 @@ fn ws_bridge() {
 fn ssl_bridge() {
     bridge(Encryption::Ssl, &[Kind::Py2p, Kind::Js2p, Kind::Ours]);
 }
+
+/// A node of 0.7, encrypted or not, gets nothing from one whose links prove who is there, whichever of
+/// the two dials.
+/// T-4, T-5
+#[test]
+fn nobody_of_0_7_joins_where_ids_are_proven() {
+    let mut ours = Peer::start(Kind::Ours, &["--encryption", "tls"]);
+    for (kind, encryption) in [
+        (Kind::Py2p, Encryption::Plaintext),
+        (Kind::Py2p, Encryption::Ssl),
+        (Kind::Js2p, Encryption::Ssl),
+        (Kind::Js2p, Encryption::Ws),
+    ] {
+        let mut theirs = Peer::encrypted(kind, encryption, &[]);
+        theirs.must_fail(json!({"do": "connect", "address": ours.place.to_string()}));
+        let error = ours.must_fail(json!({"do": "connect", "address": theirs.place.to_string()}));
+        assert_eq!(error["code"], "connect", "{error}");
+        assert_eq!(theirs.must(json!({"do": "peers"})), json!([]));
+        // What such a node says of a stream that ends in the middle is its own affair.
+        theirs.node.signal("KILL");
+    }
+    let counted = ours.must(json!({"do": "stats"}));
+    assert_eq!((&counted["frames_in"], &counted["peers"]), (&json!(0), &json!(0)), "{counted}");
+    let mut friend = Peer::start(Kind::Ours, &["--encryption", "tls"]);
+    friend.join(&mut ours);
+    talk(&mut ours, &mut friend, "still there");
+    part([ours, friend]);
+}
