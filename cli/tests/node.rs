@@ -47,6 +47,20 @@ fn every_kind_of_value_is_broadcast_and_not_echoed() {
     assert_eq!(a.message()["payload"], json!(["back"]), "the first that it hears is not its own");
 }
 
+/// T-38
+#[test]
+fn programs_are_told_what_is_proven() {
+    for options in [&[][..], &["--unsigned"]] {
+        let start = || Node::spawn(peernet().args(["node", "--json"]).args(options));
+        let (mut a, mut b) = (start(), start());
+        a.join(&mut b);
+        a.must(json!({"do": "broadcast", "payload": ["to all"]}));
+        assert_eq!(b.message()["verified"], json!(options.is_empty()));
+        a.must(json!({"do": "send", "peer": b.id, "payload": ["to you"]}));
+        assert_eq!(b.message()["verified"], json!(true));
+    }
+}
+
 #[test]
 fn messages_come_behind_connected() {
     let mut a = Node::start(&[]);
