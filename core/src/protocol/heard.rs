@@ -141,20 +141,22 @@ impl Heard {
         if self.generations.iter().any(|table| table.contains(key)) {
             return Verdict::Known;
         }
-        let remembered = self.authors.get(author);
-        let floor = remembered.map_or(self.floor, |author| author.floor_at(self.number));
-        if stamp <= floor {
-            return Verdict::Stale;
-        }
-        if remembered.is_none() {
+        let number = self.number;
+        if let Some(remembered) = self.authors.get_mut(author) {
+            if stamp <= remembered.floor_at(number) {
+                return Verdict::Stale;
+            }
+            remembered.hear(number, stamp);
+        } else {
+            if stamp <= self.floor {
+                return Verdict::Stale;
+            }
             if !self.has_room(wall) {
                 return Verdict::Crowded;
             }
-            let new = Author { marks: [NEVER; GENERATIONS], floor: self.floor, number: self.number };
+            let mut new = Author { marks: [NEVER; GENERATIONS], floor: self.floor, number };
+            new.hear(number, stamp);
             self.authors.insert(author.clone(), new);
-        }
-        if let Some(author) = self.authors.get_mut(author) {
-            author.hear(self.number, stamp);
         }
         let [newest, ..] = &mut self.generations;
         newest.insert(key);
