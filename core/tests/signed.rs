@@ -39,7 +39,7 @@ impl Scene {
         let node = Node::new(identity(0, signed), config, 1);
         let mut scene = Self { node, signed, mono: Duration::from_secs(1) };
         for n in 1..=3 {
-            scene.join(n);
+            scene.join(n, n.into());
         }
         scene
     }
@@ -52,11 +52,16 @@ impl Scene {
         identity(n, self.signed)
     }
 
-    fn join(&mut self, n: u8) {
-        let (link, peer) = (LinkId(n.into()), self.who(n));
-        let Trust::Proven { keys, .. } = &peer.trust else { panic!() };
+    /// Somebody connects, and proves who it is.
+    fn connects(&mut self, n: u8, link: u64) -> Outbox {
+        let Trust::Proven { keys, .. } = self.who(n).trust else { panic!() };
         let remote = Remote { key: Some(keys.public()), ..Remote::default() };
-        self.tell(Input::LinkUp { link, origin: Origin::Accepted, remote });
+        self.tell(Input::LinkUp { link: LinkId(link), origin: Origin::Accepted, remote })
+    }
+
+    fn join(&mut self, n: u8, link: u64) {
+        self.connects(n, link);
+        let (link, peer) = (LinkId(link), self.who(n));
         let payload = Handshake::payload(&peer.id, &peer.protocol, &peer.address, &[]);
         let message = peer.pack(kind::WHISPER, NOW_STAMP, code::HANDSHAKE, &payload).unwrap();
         self.tell(Input::Message { link, message });
@@ -159,6 +164,22 @@ fn a_forged_broadcast_ends_the_link() {
         let out = scene.arrives(2, genuine.body());
         assert_eq!(received(&out).len(), 1);
     }
+}
+
+/// T-35, T-64, T-65: the first forgery costs the link, the second, by then, the right to have one.
+#[test]
+fn whoever_forges_again_is_refused() {
+    let mut scene = Scene::signed();
+    let message = scene.broadcast(9, NOW_STAMP, "hullo");
+    let forged = message.sealed(&KeyPair::from_secret([2; 32])).into_body();
+    let out = scene.arrives(1, &forged);
+    assert_eq!(closed(&out), [(1, CloseReason::Forged)]);
+    scene.join(1, 11);
+    let out = scene.arrives(11, &forged);
+    assert_eq!(closed(&out), [(11, CloseReason::Forged)]);
+    let out = scene.connects(1, 21);
+    assert_eq!(closed(&out), [(21, CloseReason::Misbehaved)]);
+    assert_eq!(scene.node.neighbour_count(), 2, "nobody else pays for it");
 }
 
 /// T-35: a forgery is no handshake, and a link that is gone cannot be blamed.
