@@ -498,6 +498,43 @@ async fn an_end_without_a_goodbye_is_a_broken_link() {
     }
 }
 
+/// A peer that takes nothing is told of, and then given up; sealing hides neither.
+#[tokio::test]
+async fn who_reads_nothing_is_given_up() {
+    let config = Config {
+        max_outgoing: 0,
+        slow_after: Duration::from_millis(100),
+        stall_timeout: Duration::from_millis(400),
+        ..Config::local()
+    };
+    let node = Arc::new(Mesh::builder().config(config).open().await.unwrap());
+    let id = NodeId::of_key(&keys(1).public(), node.protocol());
+    let mut stream = tls::dial(tcp(&node).await, Some(Shown::honest(&keys(1)))).await.unwrap();
+    tls::prove(&mut stream, None, node.protocol()).await.unwrap();
+    let hello = handshake(Dialect::Peernet, &id, node.protocol(), &[]);
+    stream.write_all(&frame(hello.body())).await.unwrap();
+    stream.flush().await.unwrap();
+    eventually("it is let in", || (node.peers().len() == 1).then_some(())).await;
+    let talking = node.clone();
+    let talk = tokio::spawn(async move {
+        while talking.broadcast(&(vec![0_u8; 100_000],)).await.is_ok_and(|report| report.links > 0) {}
+    });
+    let mut slow = false;
+    let reason = soon("it is given up", async {
+        loop {
+            match node.next_event().await.unwrap() {
+                Event::SlowPeer { peer } => slow = peer == id,
+                Event::Disconnected { reason, .. } => break reason,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!(reason.code(), "stalled");
+    assert!(slow, "and told of before");
+    soon("nobody waits for it", talk).await.unwrap();
+}
+
 /// A folder for one test, removed at its end.
 struct Folder(PathBuf);
 

@@ -208,3 +208,79 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Writer<W> {
         Pin::new(&mut this.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex};
+
+    use super::*;
+    use crate::identity::{KeyPair, ProtocolId};
+    use crate::transport::tls::{Opened, Tls};
+
+    type Halves = (Reader<ReadHalf<DuplexStream>>, Writer<WriteHalf<DuplexStream>>);
+
+    /// Both ends of a link over a wire that takes so many bytes at a time.
+    async fn link(wire: usize) -> (Halves, Halves) {
+        let tls = |of| {
+            Tls::new(&KeyPair::from_secret([of; 32]), ProtocolId::derive("mesh", "tls/mesh"), None).unwrap()
+        };
+        let halves = |opened: Opened<DuplexStream>| {
+            let (reader, writer) = tokio::io::split(opened.io);
+            split(opened.session, reader, writer)
+        };
+        let (a, b, (near, far)) = (tls(1), tls(2), duplex(wire));
+        let (near, far) = tokio::join!(a.dial_over(near), b.accept_over(far));
+        (halves(near.unwrap()), halves(far.unwrap()))
+    }
+
+    /// T-15
+    #[tokio::test]
+    async fn bytes_count_as_written_when_the_wire_has_taken_them() {
+        const SIZE: usize = 300_000;
+        for wire in [7, 1000, 100_000] {
+            let payload: Vec<u8> = (0..SIZE).map(|at| (at ^ (at >> 8)) as u8).collect();
+            let (near, far) = link(wire).await;
+            let send = async |mut writer: Writer<_>| {
+                let mut at = 0;
+                while at < SIZE {
+                    let rest = &payload[at..];
+                    let (first, second) = rest.split_at(rest.len() / 3);
+                    let slices = [IoSlice::new(first), IoSlice::new(second)];
+                    let written = writer.write_vectored(&slices).await.unwrap();
+                    // Sealing adds bytes, so no more is reported than the wire has taken.
+                    assert!(written > 0 && written <= rest.len());
+                    at += written;
+                    let under_way = writer.ahead;
+                    assert_eq!(under_way > 0, !writer.sealed.is_empty());
+                }
+                writer.shutdown().await.unwrap();
+            };
+            let read = async |mut reader: Reader<_>| {
+                let mut all = Vec::new();
+                reader.read_to_end(&mut all).await.unwrap();
+                all
+            };
+            let ((near_reader, near_writer), (far_reader, far_writer)) = (near, far);
+            let ((), (), one, other) =
+                tokio::join!(send(near_writer), send(far_writer), read(near_reader), read(far_reader));
+            assert!(one == payload && other == payload, "bytes changed over a wire of {wire}");
+        }
+    }
+
+    /// T-15
+    #[tokio::test]
+    async fn an_idle_link_holds_no_buffers() {
+        let ((mut near, _near_writer), (_far, mut far_writer)) = link(100_000).await;
+        far_writer.write_all(&[1; 50_000]).await.unwrap();
+        near.read_exact(&mut vec![0; 50_000]).await.unwrap();
+        let mut more = [0];
+        let idle = std::future::poll_fn(|cx| {
+            let mut more = ReadBuf::new(&mut more);
+            Poll::Ready(Pin::new(&mut near).poll_read(cx, &mut more).is_pending())
+        });
+        assert!(idle.await);
+        assert_eq!((near.sealed.capacity(), far_writer.sealed.capacity()), (0, 0));
+    }
+}
