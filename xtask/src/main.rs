@@ -8,13 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+/// What holds dependencies to `deny.toml`.
+const DENY: &str = "cargo-deny@0.20.2";
 /// The linter of the Python scripts.
 const RUFF: &str = "ruff==0.17.5";
 
 const HELP: &str = "cargo xtask COMMAND
 
   test     every test of the quick set, real peers and a browser included (they are installed first)
-  lint     formatting, clippy, documentation and the scripts' linter
+  lint     formatting, clippy, documentation, dependencies (`deny.toml`) and the scripts' linter
   long     the long set: simulated days, thousands of seeds, ten minutes of each fuzz target
   fuzz N   each fuzz target for N seconds (600)";
 
@@ -99,10 +101,31 @@ fn test() -> Outcome {
     step(&mut cargo(&["run", "--bin", "peernet", "--", "conformance", "--against", &testee]))
 }
 
+/// Licences, repeated crates and sources of all dependencies, and what is known against them, where that
+/// can be asked for.
+fn deny() -> Outcome {
+    let tools = root().join("target/tools");
+    let tool = tools.join("bin/cargo-deny");
+    if !tool.exists() {
+        // Only what these checks need, which compiles in a few minutes, once.
+        let install = ["install", DENY, "--locked", "--quiet", "--no-default-features", "--root"];
+        step(cargo(&install).arg(&tools))?;
+    }
+    step(Command::new(&tool).args(["check", "licenses", "bans", "sources"]))?;
+    match step(Command::new(&tool).args(["fetch", "db"])) {
+        Ok(()) => step(Command::new(&tool).args(["check", "--disable-fetch", "advisories"])),
+        Err(_) => {
+            println!("The database of advisories cannot be reached from here: NOT checked.");
+            Ok(())
+        }
+    }
+}
+
 fn lint() -> Outcome {
     step(&mut cargo(&["fmt", "--all", "--check"]))?;
     step(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    deny()?;
     set_up_real_peers()?;
     let python = real_peers().join("py/bin/python");
     step(Command::new(&python).args(["-m", "pip", "install", "--quiet", RUFF]))?;
