@@ -146,6 +146,16 @@ impl Machine {
                 to: peer(with, "to")?,
                 message: packed(kind::WHISPER, code::WHISPER)?,
             },
+            "allow" => {
+                let id = |id: &Json| NodeId::parse(id.as_str().unwrap_or_default()).map_err(refused);
+                Command::Allow(list(with, "peers")?.iter().map(id).collect::<Result<_, _>>()?)
+            }
+            "disallow" => Command::Disallow(peer(with, "peer")?),
+            "ban" => {
+                let until = self.now().wall.saturating_add_unsigned(integer(with, "seconds")?);
+                Command::Ban { peer: peer(with, "peer")?, until }
+            }
+            "unban" => Command::Unban(peer(with, "peer")?),
             "close" => Command::Close,
             _ => return Err(Answer::Unsupported),
         })

@@ -14,7 +14,7 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 17] = embedded![
+const FILES: [(&str, &str); 18] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
@@ -32,6 +32,7 @@ const FILES: [(&str, &str); 17] = embedded![
     "transcripts/dialling.json",
     "transcripts/trust.json",
     "transcripts/signed.json",
+    "transcripts/joining.json",
 ];
 
 /// Vectors and transcripts to run.

@@ -10,6 +10,7 @@ mod double;
 mod frames;
 mod handshake;
 mod ids;
+mod joining;
 mod link;
 mod lookup;
 mod messages;
@@ -30,7 +31,7 @@ use serde_json::Value as Json;
 /// What makes each file's content.
 type Maker = fn() -> String;
 
-const FILES: [(&str, Maker); 15] = [
+const FILES: [(&str, Maker); 16] = [
     ("vectors/values.json", values::file),
     ("vectors/messages.json", messages::file),
     ("vectors/frames.json", frames::file),
@@ -46,6 +47,7 @@ const FILES: [(&str, Maker); 15] = [
     ("transcripts/trust.json", trust::file),
     ("vectors/seals.json", seals::file),
     ("transcripts/signed.json", signed::file),
+    ("transcripts/joining.json", joining::file),
 ];
 
 #[test]

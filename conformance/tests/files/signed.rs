@@ -26,7 +26,7 @@ pub(crate) fn file() -> String {
 const NAMES: [(&str, usize); 3] = [(NODE, 0), (ANNA.id, 1), (BERT.id, 2)];
 
 /// Makes a transcript with short names one of a subnet that proves ids.
-fn proven(play: Play) -> Json {
+pub(crate) fn proven(play: Play) -> Json {
     let mut text = play.done().to_string();
     for (name, n) in NAMES {
         text = text.replace(&format!("\"{name}\""), &format!("\"{}\"", id(n)));
@@ -48,22 +48,26 @@ fn proven(play: Play) -> Json {
     json
 }
 
+/// Someone connects and proves the `n`th key.
+pub(crate) fn proves(link: u64, n: usize) -> Json {
+    json!({ "accepted": { "link": link, "remote": { "key": hex(keys(n).public().as_bytes()) } } })
+}
+
 /// Anna and Bert on links 1 and 2, with their keys.
-fn two(name: &str, rules: &[&str]) -> Play {
-    let proves = |link: u64, n: usize| json!({ "accepted": { "link": link, "remote": { "key": hex(keys(n).public().as_bytes()) } } });
+pub(crate) fn two(name: &str, rules: &[&str]) -> Play {
     Play::new(name, rules).joined_by(proves(1, 1), 1, &ANNA).joined_by(proves(2, 2), 2, &BERT)
 }
 
 /// A broadcast of Bert, who is the author throughout.
-fn says(stamp: i64, text: &str) -> Parts {
+pub(crate) fn says(stamp: i64, text: &str) -> Parts {
     parts(2, 0, STAMP + stamp, vec![Value::Int(0), text.into()])
 }
 
-fn arrives(link: u64, parts: &Parts) -> Json {
+pub(crate) fn arrives(link: u64, parts: &Parts) -> Json {
     frame(link, &framed(&sealed(2, parts)))
 }
 
-fn handed_up(link: u64, text: &str) -> Json {
+pub(crate) fn handed_up(link: u64, text: &str) -> Json {
     let mut message = hands_up("broadcast", BERT.id, link, vec![int(0), str(text)]);
     message["message"]["verified"] = true.into();
     message
