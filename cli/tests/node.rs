@@ -61,6 +61,34 @@ fn programs_are_told_what_is_proven() {
     }
 }
 
+/// Joining rules in a subnet that proves ids: a ban says why the link went, and keeps it away.
+#[test]
+fn whoever_is_banned_is_gone_until_the_ban_is_lifted() {
+    let start = |options: &[&str]| Node::spawn(peernet().args(["node", "--json"]).args(options));
+    let mut guest = start(&[]);
+    let mut host = start(&["--allow", &guest.id]);
+    guest.join(&mut host);
+    let mut stranger = start(&[]);
+    let uninvited = json!({"do": "connect", "address": host.address});
+    assert_eq!(stranger.ask(uninvited), Err("connect".to_owned()));
+
+    host.must(json!({"do": "ban", "peer": guest.id, "seconds": 3600}));
+    assert_eq!(host.disconnected(&guest.id)["reason"], "banned");
+    let bans = host.must(json!({"do": "bans"}));
+    assert_eq!(bans[0]["peer"], json!(guest.id));
+    assert!(bans[0]["until"].as_i64().unwrap() > 1_700_000_000);
+    let again = json!({"do": "connect", "address": guest.address});
+    assert_eq!(host.ask(again.clone()), Err("connect".to_owned()));
+
+    host.must(json!({"do": "unban", "peer": guest.id}));
+    assert_eq!(host.must(json!({"do": "bans"})), json!([]));
+    assert_eq!(host.must(again), json!({"peer": guest.id}));
+
+    let mut plain = Node::start(&[]);
+    let ban = json!({"do": "ban", "peer": guest.id, "seconds": 1});
+    assert_eq!(plain.ask(ban), Err("config".to_owned()));
+}
+
 #[test]
 fn messages_come_behind_connected() {
     let mut a = Node::start(&[]);
