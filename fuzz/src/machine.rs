@@ -109,6 +109,8 @@ impl Run {
             max_opening: 2,
             max_outgoing: script.pick(4),
             max_known: 4,
+            named_dials_per_minute: 2,
+            trust_lookups: true,
             fresh_seconds: 10,
             fresh_floor: 2,
             seen_capacity: 8,
