@@ -579,8 +579,13 @@ async fn accept(runtime: Arc<Runtime>, listener: TcpListener) {
                 };
                 TrafficCounters::add(&runtime.traffic.crowded_out, crowded.into());
                 let number = guest.number;
-                let work = runtime.spawn(welcome(runtime.clone(), stream, guest));
-                runtime.door.is_worked_on(number, work);
+                let welcome = welcome(runtime.clone(), stream, guest);
+                if runtime.transport.is_ready_at_once() {
+                    welcome.await;
+                } else {
+                    let work = runtime.spawn(welcome);
+                    runtime.door.is_worked_on(number, work);
+                }
             }
             Err(_) => sleep(ACCEPT_PAUSE).await,
         }

@@ -78,6 +78,11 @@ impl Transport {
         })
     }
 
+    /// Whether nothing has to be agreed with the other side before frames can be.
+    pub(crate) fn is_ready_at_once(&self) -> bool {
+        matches!(self, Self::Tcp)
+    }
+
     /// Makes a connection of one that was accepted. May take as long as the other side likes.
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Connection> {
         let remote = tcp::prepare(&stream)?;
