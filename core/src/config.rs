@@ -87,7 +87,8 @@ pub struct Config {
     /// At the bound the oldest second is forgotten and everything as old is refused as stale, so
     /// that nothing is ever handed up twice; readers wait rather than let this window shrink below
     /// [`Config::fresh_floor`]. Those from further ahead than that get half of it, because they cannot
-    /// be forgotten before their time; more are refused.
+    /// be forgotten before their time; more are refused. In `tls` subnets, where there is no such
+    /// future, a third of it is for each of three generations.
     pub seen_capacity: usize,
     /// The fewest seconds of broadcasts that are remembered whatever their number (3).
     pub fresh_floor: u32,
