@@ -113,7 +113,7 @@ fn deny() -> Outcome {
     }
     step(Command::new(&tool).args(["check", "licenses", "bans", "sources"]))?;
     match step(Command::new(&tool).args(["fetch", "db"])) {
-        Ok(()) => step(Command::new(&tool).args(["check", "--disable-fetch", "advisories"])),
+        Ok(()) => step(Command::new(&tool).args(["--offline", "check", "advisories"])),
         Err(_) => {
             println!("The database of advisories cannot be reached from here: NOT checked.");
             Ok(())
