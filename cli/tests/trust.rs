@@ -152,3 +152,19 @@ fn only_who_has_the_secret_joins() {
     std::fs::remove_file(&other).unwrap();
     assert!(refused(run(&node, ""), 1).contains(&other));
 }
+
+/// T-3
+#[test]
+fn ids_of_keys() {
+    let vectors = include_str!("../../conformance/vectors/trust.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+    let cases = vectors["ids"]["key"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let text = |name: &str| case[name].as_str().unwrap();
+        assert_eq!(said(run(&["id", "key", text("key"), text("protocol")], "")).trim(), text("id"));
+    }
+    for bad in ["", "00", &"0".repeat(66), &"x".repeat(64)] {
+        assert_eq!(run(&["id", "key", bad, "mesh"], "").status.code(), Some(2), "{bad}");
+    }
+}
