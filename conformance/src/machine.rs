@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use peernet::identity::{NodeId, ProtocolId, PublicKey};
 use peernet::protocol::{
-    CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox,
-    Output, Received, Remote, Target, Token, Trust,
+    Authorship, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now,
+    Origin, Outbox, Output, Received, Remote, Target, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Decoder, Limits, Method};
@@ -220,9 +220,9 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
         Event::Disconnected { peer, reason } => {
             json!({ "disconnected": { "peer": peer.as_str(), "reason": reason.code() } })
         }
-        Event::Received(Received { kind, code, sender, link, message, verified }) => json!({ "message": {
+        Event::Received(Received { kind, code, sender, link, message, authorship }) => json!({ "message": {
             "kind": kind.name(),
-            "verified": verified,
+            "verified": (*authorship == Authorship::Proven),
             "code": code,
             "sender": sender.as_str(),
             "link": link.0,

@@ -828,7 +828,7 @@ impl Message {
     /// Whether it is proven that the author wrote it. In `tls` subnets always, but for broadcasts where
     /// signing was turned off; in all others never.
     pub fn verified(&self) -> bool {
-        self.received.verified
+        self.received.verified()
     }
 
     /// The payload, unpacked. Unpacks anew with every call.

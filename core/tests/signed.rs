@@ -122,7 +122,7 @@ fn a_signed_broadcast_is_handed_up_and_relayed_as_it_is() {
     let out = scene.arrives(1, message.body());
     let [received] = received(&out)[..] else { panic!("{out:?}") };
     assert_eq!((received.kind, &received.sender), (Kind::Broadcast, &scene.who(9).id));
-    assert!(received.verified);
+    assert!(received.verified());
     assert_eq!(
         sent(&out),
         [(vec![3, 2], Class::Relay, message.body().clone())].map(|mut sent| {
@@ -262,14 +262,14 @@ fn unsigned_subnets_know_no_seals() {
         let message = scene.broadcast(9, NOW_STAMP, "hello");
         assert_eq!(message.is_sealed(), signed);
         let out = scene.arrives(1, message.body());
-        assert_eq!(received(&out)[0].verified, signed);
+        assert_eq!(received(&out)[0].verified(), signed);
         // In another's name; the link says whose it is.
         let whisper = scene.who(9).pack(kind::WHISPER, NOW_STAMP, code::WHISPER, &("hello",)).unwrap();
         assert!(!whisper.is_sealed());
         let out = scene.arrives(1, whisper.body());
         let [received] = received(&out)[..] else { panic!("{out:?}") };
         assert_eq!((received.kind, &received.sender), (Kind::Whisper, &scene.who(1).id));
-        assert!(received.verified);
+        assert!(received.verified());
         // Copies are told apart there, too.
         assert!(scene.arrives(2, message.body()).outputs.is_empty());
     }

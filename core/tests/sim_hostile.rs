@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use peernet::Kind;
 use peernet::identity::MessageId;
-use peernet::protocol::{Event, Received};
+use peernet::protocol::Event;
 use peernet::sim::{Manner, Meddler, Network, NodeIndex, Options, node_config};
 use sim_seeds::{for_seeds, ms, secs};
 
@@ -80,10 +80,10 @@ impl Scene {
                 continue;
             }
             match occurrence.event {
-                Event::Received(Received { kind, sender, message, verified, .. }) => {
+                Event::Received(message) => {
                     let delivery = self.network.delivery(&message.id()).expect("nobody sent this");
-                    assert!(verified && kind == Kind::Broadcast);
-                    assert_eq!(&sender, self.network.id(delivery.author()));
+                    assert!(message.verified() && message.kind == Kind::Broadcast);
+                    assert_eq!(&message.sender, self.network.id(delivery.author()));
                     received += 1;
                 }
                 Event::Disconnected { peer, reason } => {

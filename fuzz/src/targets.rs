@@ -265,7 +265,7 @@ pub fn message(data: &[u8]) {
     };
     assert_eq!(Ok(*read.header()), header);
     let values = read.values(&limits).expect("a message that reads unpacks");
-    assert_eq!(values.len(), read.header().count);
+    assert_eq!(values.len(), read.header().count as usize);
     assert_eq!(read.code(), values.first().and_then(Value::as_u64));
     assert!(read.packed().ends_with(read.after_code()));
     let only = match values.as_slice() {

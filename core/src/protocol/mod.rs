@@ -43,8 +43,8 @@ pub use offence::Offence;
 #[cfg(feature = "net")]
 pub(crate) use offence::customer;
 pub use outbox::{
-    Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
-    Output, Received, Remote, Token,
+    Authorship, Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin,
+    Outbox, Output, Received, Remote, Token,
 };
 pub use reach::Reach;
 pub use seen::{Seen, Verdict};

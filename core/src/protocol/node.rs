@@ -17,8 +17,8 @@ use super::memory::Memory;
 use super::mesh::Authors;
 use super::offence::Conduct;
 use super::outbox::{
-    Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin, Outbox,
-    Received, Remote, Token,
+    Authorship, Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin,
+    Outbox, Received, Remote, Token,
 };
 use super::reach::Reach;
 use super::seen::OwnIds;
@@ -407,11 +407,12 @@ impl Node {
         out: &mut Outbox,
     ) {
         self.counters.delivered += 1;
-        let verified = match kind {
+        let proven = match kind {
             Kind::Broadcast => message.is_sealed(),
             Kind::Whisper => self.identity.trust != Trust::Claimed,
         };
-        out.event(Event::Received(Received { kind, code, sender, link, message, verified }));
+        let authorship = if proven { Authorship::Proven } else { Authorship::Claimed };
+        out.event(Event::Received(Received { kind, code, sender, link, message, authorship }));
     }
 
     fn on_command(&mut self, now: Now, command: Command, out: &mut Outbox) {

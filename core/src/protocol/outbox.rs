@@ -296,15 +296,29 @@ pub struct Received {
     pub link: LinkId,
     /// The message itself.
     pub message: Message,
-    /// Whether it is proven that the author wrote it: by its seal, or where ids are proven, by the link
-    /// on which a whisper came.
-    pub verified: bool,
+    /// Whether it is proven that the author wrote it.
+    pub authorship: Authorship,
+}
+
+/// Whether a message is by the author that it names.
+#[repr(u64)] // as `Form`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Authorship {
+    /// So it says.
+    Claimed,
+    /// Its seal proves it, or where ids are proven, the link on which a whisper came.
+    Proven,
 }
 
 impl Received {
     /// The message's id.
     pub fn id(&self) -> MessageId {
         self.message.id()
+    }
+
+    /// Whether it is proven that the author wrote it.
+    pub fn verified(&self) -> bool {
+        self.authorship == Authorship::Proven
     }
 }
 

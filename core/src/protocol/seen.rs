@@ -119,7 +119,9 @@ impl Seen {
             Some(at) if self.seconds.get(at).is_some_and(|(second, _)| *second == stamp) => at,
             before => {
                 let at = before.map_or(0, |at| at + 1);
-                self.seconds.insert(at, (stamp, Table::default()));
+                // There will be about as many as in the second before, and growing is dear.
+                let like = before.and_then(|at| self.seconds.get(at)).map_or(0, |(_, table)| table.len);
+                self.seconds.insert(at, (stamp, Table::with_room_for(like)));
                 at
             }
         };
@@ -275,6 +277,16 @@ pub(super) struct Table {
 const FIRST_PLACES: usize = 16;
 
 impl Table {
+    /// One that takes in `len` keys before it grows. Places take no memory before they are used, but
+    /// for the pages they share.
+    fn with_room_for(len: usize) -> Self {
+        let places = match len {
+            0..FIRST_PLACES => Vec::new(),
+            _ => vec![0; (len + len / 2).next_power_of_two()],
+        };
+        Self { places, len: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -232,7 +232,7 @@ impl Drop for Intake<'_> {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::protocol::{Kind, LinkId};
+    use crate::protocol::{Authorship, Kind, LinkId};
     use crate::wire::{Form, Message};
 
     fn message(number: u64) -> Item {
@@ -244,7 +244,7 @@ mod tests {
             sender,
             link: LinkId(1),
             message,
-            verified: false,
+            authorship: Authorship::Claimed,
         })
     }
 

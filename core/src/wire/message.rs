@@ -17,7 +17,7 @@ use crate::identity::{KeyPair, MessageId};
 /// node under the form in which they first saw its id.
 // As wide as its neighbours in a header: headers are copied often, and a single byte among words
 // makes each copy wait for the bytes around it.
-#[repr(u64)]
+#[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
     /// A msgpack str, as js2p and peernet send it.
@@ -70,10 +70,11 @@ pub struct Header {
     /// The stamp, by the author's clock: seconds since 1970 UTC, in `tls` subnets microseconds.
     pub time: i64,
     /// The number of payload elements.
-    pub count: usize,
-    sender_at: usize,
-    sender_len: usize,
-    payload_at: usize,
+    pub count: u32,
+    // Half as wide as places could be, because headers are copied often.
+    sender_at: u32,
+    sender_len: u32,
+    payload_at: u32,
 }
 
 impl Header {
@@ -89,7 +90,20 @@ impl Header {
         reader.skip(sender_len)?;
         let time = i64::try_from(reader.integer("time is not an integer")?)
             .map_err(|_| MessageError::Header("time is out of range"))?;
-        Ok(Self { kind, sender_form, time, count, sender_at, sender_len, payload_at: reader.at })
+        let parts = [count, sender_at, sender_len, reader.at];
+        Self::of(kind, sender_form, time, parts).ok_or(MessageError::Header("sender is too long"))
+    }
+
+    /// `None` if one of its parts, the count and the places, does not fit.
+    fn of(kind: u64, sender_form: Form, time: i64, parts: [usize; 4]) -> Option<Self> {
+        let narrow = |n: usize| u32::try_from(n).ok();
+        let [count, sender_at, sender_len, payload_at] = parts.map(narrow);
+        let (sender_at, sender_len, payload_at) = (sender_at?, sender_len?, payload_at?);
+        Some(Self { kind, sender_form, time, count: count?, sender_at, sender_len, payload_at })
+    }
+
+    fn payload_at(&self) -> usize {
+        self.payload_at as usize
     }
 }
 
@@ -160,7 +174,7 @@ impl Message {
     pub fn with_time(&self, time: i64) -> Result<Self, ValueError> {
         let Header { kind, sender_form, count, .. } = self.header;
         let packed = self.packed();
-        Self::build(kind, self.sender(), sender_form, time, (count, packed.len()), |out| {
+        Self::build(kind, self.sender(), sender_form, time, (count as usize, packed.len()), |out| {
             out.extend_from_slice(packed);
             Ok(())
         })
@@ -229,7 +243,8 @@ impl Message {
         if let Some(place) = out.first_chunk_mut::<DIGEST_LEN>() {
             *place = digest;
         }
-        Ok(Header { kind, sender_form: form, time, count, sender_at, sender_len: sender.len(), payload_at })
+        let parts = [count, sender_at, sender.len(), payload_at];
+        Header::of(kind, form, time, parts).ok_or(ValueError::TooMany { at: 0, max: u32::MAX as usize })
     }
 
     /// As [`Envelope::read`], where there are no seals.
@@ -241,9 +256,9 @@ impl Message {
     fn check(header: Header, body: Bytes, end: usize, limits: &Limits) -> Result<Self, MessageError> {
         let message = Self { body, header, end };
         if header.sender_form == Form::Str && std::str::from_utf8(message.sender()).is_err() {
-            return Err(ValueError::InvalidUtf8 { at: header.sender_at }.into());
+            return Err(ValueError::InvalidUtf8 { at: header.sender_at as usize }.into());
         }
-        value::validate(message.packed(), header.count, limits)?;
+        value::validate(message.packed(), header.count as usize, limits)?;
         Ok(message)
     }
 
@@ -280,24 +295,24 @@ impl Message {
 
     /// The author's node id as bytes, whatever the form.
     pub fn sender(&self) -> &[u8] {
-        let start = self.header.sender_at;
-        self.body.get(start..start + self.header.sender_len).unwrap_or_default()
+        let start = self.header.sender_at as usize;
+        self.body.get(start..start + self.header.sender_len as usize).unwrap_or_default()
     }
 
     /// The packed payload elements, one after the other, without an array header.
     pub fn packed(&self) -> &[u8] {
-        self.unsealed().get(self.header.payload_at..).unwrap_or_default()
+        self.unsealed().get(self.header.payload_at()..).unwrap_or_default()
     }
 
     /// The first payload element if it is an integer: the code.
     pub fn code(&self) -> Option<u64> {
-        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at };
+        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at() };
         reader.integer("").ok().and_then(|code| u64::try_from(code).ok())
     }
 
     /// Where the second payload element begins: the user's part, behind the code.
     pub fn after_code(&self) -> &[u8] {
-        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at };
+        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at() };
         match reader.integer("") {
             Ok(_) => self.unsealed().get(reader.at..).unwrap_or_default(),
             Err(_) => &[],
@@ -307,7 +322,7 @@ impl Message {
     /// The bytes of the one payload element behind the code, if there is just one and it is text or
     /// bytes. Copies nothing.
     pub fn only_bytes(&self) -> Option<&[u8]> {
-        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at };
+        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at() };
         reader.integer("").ok()?;
         let (_, len) = reader.text("").ok()?;
         let only = reader.at + len == self.end;
@@ -316,7 +331,7 @@ impl Message {
 
     /// Unpacks the payload, code included.
     pub fn values(&self, limits: &Limits) -> Result<Vec<Value>, ValueError> {
-        value::unpack(self.packed(), self.header.count, limits)
+        value::unpack(self.packed(), self.header.count as usize, limits)
     }
 }
 
@@ -338,7 +353,7 @@ impl Envelope {
         let whole = body.len();
         match self {
             Self::Sealed(protocol) if header.kind == kind::BROADCAST => {
-                let end = whole.checked_sub(SEAL_LEN).filter(|end| header.payload_at <= *end);
+                let end = whole.checked_sub(SEAL_LEN).filter(|end| header.payload_at() <= *end);
                 let message = Message::check(header, body, end.ok_or(SHORT)?, limits)?;
                 seal::check(&message.body, message.sender(), protocol)?;
                 Ok(message)
