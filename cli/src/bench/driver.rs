@@ -17,7 +17,7 @@ use crate::failure::Failure;
 /// How long nodes get to find each other.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages read at once.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 32;
 
 pub(super) fn run(role: &Role) -> Result<(), Failure> {
     // One thread: as many processes as there are cores are measured together, and a hop to another

@@ -12,7 +12,7 @@ use crate::protocol::{Address, CloseReason, Received};
 
 /// From this many on, a reader that shares its thread with the program lets it read: so many are
 /// still close to the processor, and batches are no cheaper when they are larger.
-const PLENTY: usize = 512;
+const PLENTY: usize = 192;
 
 /// One thing for the program to read.
 #[derive(Debug)]
