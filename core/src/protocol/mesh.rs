@@ -4,13 +4,13 @@
 //! passes it on to all its neighbours but the one it came from and the author. None passes it on
 //! twice.
 
-use crate::bucket::{Bucket, Rate};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::node::{Node, Trust};
 use super::outbox::{Class, LinkId, Now, Outbox};
 use super::seen::Verdict;
+use crate::bucket::{Bucket, Rate};
 use crate::identity::NodeId;
 use crate::wire::Message;
 
