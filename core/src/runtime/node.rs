@@ -172,9 +172,8 @@ impl Runtime {
     fn feed_at(self: &Arc<Self>, now: Now, inputs: impl Iterator<Item = Input>) -> bool {
         let mut guard = self.core();
         let core = &mut *guard;
-        for input in inputs {
-            core.node.handle(now, input, &mut core.out);
-        }
+        // Inside the iterator, inputs are made where they are used.
+        inputs.for_each(|input| core.node.handle(now, input, &mut core.out));
         let must_wait = core.node.must_wait(now);
         self.settle(guard);
         must_wait || self.pressure.relay.load(Ordering::Acquire) > 0 || self.inbox.is_full()

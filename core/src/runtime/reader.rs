@@ -13,11 +13,8 @@ use super::pace::Pace;
 use super::queue::{LinkQueue, TrafficCounters};
 use super::writer::REST_AFTER;
 use crate::protocol::{CloseReason, Handshake, Input};
-use crate::wire::body::unverified;
 use crate::wire::codes::kind;
-use crate::wire::{
-    BodyError, DIGEST_LEN, Decoder, Envelope, Header, LENGTH_LEN, Limits, Message, MessageError, Method,
-};
+use crate::wire::{DIGEST_LEN, Decoder, Header, LENGTH_LEN, Limits, Message, MessageError, Method};
 
 /// Largest frame taken before the handshake: a stranger gets no more memory than this.
 const OPENING_FRAME: usize = 64 << 10;
@@ -126,6 +123,7 @@ fn cut(
     let most = if methods.is_some() { BATCH } else { 1 };
     read_claims(runtime, decoder, most, batch);
     let methods = methods.unwrap_or_default();
+    let limits = Limits::default();
     let mut run = Run::default();
     for at in 0..most {
         if batch.bytes >= BATCH_BYTES {
@@ -140,18 +138,23 @@ fn cut(
             run.skip(len);
             continue;
         }
-        let header = batch.headers.get(at).copied().flatten();
-        let limit = runtime.config.max_frame;
-        let envelope = &runtime.envelope;
-        match verify(envelope, run.take(decoder, len), header, methods, limit, &mut batch.bytes)? {
-            Ok(message) => {
-                let changes_methods =
-                    message.header().kind == kind::RENEGOTIATE || Handshake::is_one(&message);
-                batch.messages.push(message);
-                if changes_methods {
-                    break;
-                }
+        let Batch { messages, headers, bytes, .. } = &mut *batch;
+        let frame = run.take(decoder, len);
+        let read = match headers.get(at) {
+            // With the header that its bytes show when taken as they are, nothing is read twice.
+            Some(Some(header)) if runtime.envelope.holds(&frame) => {
+                *bytes += len;
+                runtime.envelope.read_behind(header, frame, &limits, messages)
             }
+            _ => {
+                let body = runtime.envelope.open(frame, methods, runtime.config.max_frame)?;
+                *bytes += body.len();
+                runtime.envelope.read(body, &limits).map(|message| messages.push(message))
+            }
+        };
+        match read {
+            Ok(()) if messages.last().is_some_and(changes_methods) => break,
+            Ok(()) => {}
             Err(MessageError::Seal(_)) => {
                 batch.forged += 1;
                 // Mostly the last of this neighbour, and verifying is dear.
@@ -162,6 +165,11 @@ fn cut(
         }
     }
     Ok(())
+}
+
+/// Whether frames behind this message may be compressed otherwise than those before it.
+fn changes_methods(message: &Message) -> bool {
+    message.header().kind == kind::RENEGOTIATE || Handshake::is_one(message)
 }
 
 /// A copy of frames that stand one behind the other, from which each takes its share.
@@ -201,40 +209,16 @@ fn read_claims(runtime: &Runtime, decoder: &Decoder, most: usize, batch: &mut Ba
     batch.headers.clear();
     batch.claims.clear();
     for frame in decoder.whole_frames().take(most) {
-        let seen = unverified(frame);
-        let claim = seen.filter(|(_, header)| header.kind == kind::BROADCAST);
+        batch.headers.push(Header::read(frame).ok());
+        let header = batch.headers.last().and_then(Option::as_ref);
+        let claim = header.filter(|header| header.kind == kind::BROADCAST).zip(frame.first_chunk());
         batch
             .claims
-            .push(claim.map_or((i64::MIN, [0; DIGEST_LEN]), |(digest, header)| (header.time, *digest)));
-        batch.headers.push(seen.map(|(_, header)| header));
+            .push(claim.map_or((i64::MIN, [0; DIGEST_LEN]), |(header, digest)| (header.time, *digest)));
     }
     batch.known.clear();
     if !batch.claims.is_empty() {
         runtime.are_known(&batch.claims, &mut batch.known);
-    }
-}
-
-/// The message in a frame, whose size unpacked is added to `bytes`. With the header that its bytes
-/// show when taken as they are, nothing is read twice.
-fn verify(
-    envelope: &Envelope,
-    frame: Bytes,
-    header: Option<Header>,
-    methods: &[Method],
-    limit: usize,
-    bytes: &mut usize,
-) -> Result<Result<Message, MessageError>, BodyError> {
-    let limits = Limits::default();
-    match header {
-        Some(header) if envelope.holds(&frame) => {
-            *bytes += frame.len();
-            Ok(envelope.read_behind(header, frame, &limits))
-        }
-        _ => {
-            let body = envelope.open(frame, methods, limit)?;
-            *bytes += body.len();
-            Ok(envelope.read(body, &limits))
-        }
     }
 }
 

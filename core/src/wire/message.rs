@@ -105,6 +105,12 @@ impl Header {
     fn payload_at(&self) -> usize {
         self.payload_at as usize
     }
+
+    /// The author's id in a body with this header.
+    fn sender<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        let start = self.sender_at as usize;
+        body.get(start..start + self.sender_len as usize).unwrap_or_default()
+    }
 }
 
 /// The most bytes that the array's head, type, sender's head, time and code take.
@@ -253,13 +259,12 @@ impl Message {
     }
 
     /// Checks the sender, and the payload up to `end`, for which the header leaves room.
-    fn check(header: Header, body: Bytes, end: usize, limits: &Limits) -> Result<Self, MessageError> {
-        let message = Self { body, header, end };
-        if header.sender_form == Form::Str && std::str::from_utf8(message.sender()).is_err() {
+    fn check(header: &Header, body: &[u8], end: usize, limits: &Limits) -> Result<(), MessageError> {
+        if header.sender_form == Form::Str && std::str::from_utf8(header.sender(body)).is_err() {
             return Err(ValueError::InvalidUtf8 { at: header.sender_at as usize }.into());
         }
-        value::validate(message.packed(), header.count as usize, limits)?;
-        Ok(message)
+        let packed = body.get(header.payload_at()..end).unwrap_or_default();
+        Ok(value::validate(packed, header.count as usize, limits)?)
     }
 
     /// The uncompressed body, digest first and the seal, if any, last: the bytes that are relayed.
@@ -295,8 +300,7 @@ impl Message {
 
     /// The author's node id as bytes, whatever the form.
     pub fn sender(&self) -> &[u8] {
-        let start = self.header.sender_at as usize;
-        self.body.get(start..start + self.header.sender_len as usize).unwrap_or_default()
+        self.header.sender(&self.body)
     }
 
     /// The packed payload elements, one after the other, without an array header.
@@ -340,25 +344,36 @@ impl Envelope {
     /// that the whole payload is well-formed and within `limits`, and last, because it costs most, the
     /// seal of a broadcast.
     pub fn read(&self, body: Bytes, limits: &Limits) -> Result<Message, MessageError> {
-        self.read_behind(Header::read(&body)?, body, limits)
+        let header = Header::read(&body)?;
+        let end = self.check(&header, &body, limits)?;
+        Ok(Message { body, header, end })
     }
 
-    /// As [`Envelope::read`], where the header has been read from the same bytes already.
+    /// As [`Envelope::read`], where the header has been read from the same bytes already. The message
+    /// is made where it is to stay: copied while it is still being written, it would cost more.
     pub(crate) fn read_behind(
         &self,
-        header: Header,
+        header: &Header,
         body: Bytes,
         limits: &Limits,
-    ) -> Result<Message, MessageError> {
-        let whole = body.len();
+        messages: &mut Vec<Message>,
+    ) -> Result<(), MessageError> {
+        let end = self.check(header, &body, limits)?;
+        messages.push(Message { body, header: *header, end });
+        Ok(())
+    }
+
+    /// Where the payload ends.
+    fn check(&self, header: &Header, body: &[u8], limits: &Limits) -> Result<usize, MessageError> {
         match self {
             Self::Sealed(protocol) if header.kind == kind::BROADCAST => {
-                let end = whole.checked_sub(SEAL_LEN).filter(|end| header.payload_at() <= *end);
-                let message = Message::check(header, body, end.ok_or(SHORT)?, limits)?;
-                seal::check(&message.body, message.sender(), protocol)?;
-                Ok(message)
+                let end = body.len().checked_sub(SEAL_LEN).filter(|end| header.payload_at() <= *end);
+                let end = end.ok_or(SHORT)?;
+                Message::check(header, body, end, limits)?;
+                seal::check(body, header.sender(body), protocol)?;
+                Ok(end)
             }
-            _ => Message::check(header, body, whole, limits),
+            _ => Message::check(header, body, body.len(), limits).map(|()| body.len()),
         }
     }
 }
