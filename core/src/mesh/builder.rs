@@ -1,0 +1,350 @@
+//! How a node is opened.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{Guard, Mesh};
+use crate::config::{Config, ConfigError};
+use crate::error::Error;
+use crate::identity::{KeyPair, NodeId, ProtocolId, Secret, random_salt};
+use crate::protocol::{Address, Command, Identity, Input, Node, Now, Outbox, Target, Trust};
+use crate::runtime::{AdmitHook, Runtime, Started};
+use crate::store::DataDir;
+use crate::transport::ssl::{Certificate, Ssl};
+use crate::transport::tls::Tls;
+use crate::transport::ws::{Origins, Ws};
+use crate::transport::{Transport, tcp};
+
+/// How links are encrypted. Part of a subnet's protocol id, so nodes that differ never meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Encryption {
+    /// TLS 1.3, in which every node proves its id: the default.
+    #[default]
+    Tls,
+    /// None: everyone on the way reads, and anyone may claim any id. What p2p.today 0.7 calls
+    /// `Plaintext`.
+    Plaintext,
+    /// TLS with throw-away certificates that nobody verifies: nobody on the way reads who does not sit
+    /// between the two, and anyone may claim any id. What p2p.today 0.7 calls `SSL`.
+    Ssl,
+    /// WebSocket over TCP, for web pages: not encrypted, and anyone may claim any id. What p2p.today 0.7
+    /// calls `ws`. Pages are refused unless [`Builder::origins`] names theirs.
+    Ws,
+    /// WebSocket over TLS, for web pages that were loaded over https. Nodes verify nobody, as in
+    /// [`Encryption::Ssl`]; browsers want a certificate that they trust ([`Builder::certificate`]).
+    Wss,
+}
+
+impl Encryption {
+    /// The name as it stands in protocol ids.
+    pub fn protocol_name(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Plaintext => "Plaintext",
+            Self::Ssl => "SSL",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+impl FromStr for Encryption {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Ok(match name {
+            "tls" => Self::Tls,
+            "plaintext" => Self::Plaintext,
+            "ssl" => Self::Ssl,
+            "ws" => Self::Ws,
+            "wss" => Self::Wss,
+            _ => {
+                return Err(Error::Unsupported {
+                    what: format!("the encryption `{name}`"),
+                    instead: "there are tls, plaintext, ssl, ws and wss",
+                });
+            }
+        })
+    }
+}
+
+/// What a node is opened with; from [`Mesh::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is opened before `open`"]
+pub struct Builder {
+    subnet: String,
+    encryption: Encryption,
+    listen: String,
+    advertise: Option<String>,
+    connect: Vec<String>,
+    identity: Option<KeyPair>,
+    data_dir: Option<PathBuf>,
+    secret: Option<Secret>,
+    sign: Option<bool>,
+    allowed: Option<Vec<NodeId>>,
+    admit: Option<Admit>,
+    certificate: Option<Certificate>,
+    origins: Option<Origins>,
+    config: Config,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            subnet: "mesh".to_owned(),
+            encryption: Encryption::default(),
+            listen: "127.0.0.1:0".to_owned(),
+            advertise: None,
+            connect: Vec::new(),
+            identity: None,
+            data_dir: None,
+            secret: None,
+            sign: None,
+            allowed: None,
+            admit: None,
+            certificate: None,
+            origins: None,
+            config: Config::default(),
+        }
+    }
+
+    /// The subnet's name (`mesh`). Only nodes of the same subnet and encryption join each other.
+    pub fn subnet(mut self, name: impl Into<String>) -> Self {
+        self.subnet = name.into();
+        self
+    }
+
+    /// How links are encrypted ([`Encryption::Tls`]).
+    pub fn encryption(mut self, encryption: Encryption) -> Self {
+        self.encryption = encryption;
+        self
+    }
+
+    /// Where to listen, as `host:port` (`127.0.0.1:0`); port 0 takes a free one.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// The address others are told (the one listened on; when that is all addresses, this machine's
+    /// on its network).
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// A node to connect to from the start, as `host:port` or `id@host:port`; may be given more than
+    /// once. One that fails is tried again with back-off ([`Event::Redial`] tells).
+    pub fn connect(mut self, address: impl Into<String>) -> Self {
+        self.connect.push(address.into());
+        self
+    }
+
+    /// A directory for what outlives the node, which is its identity: made on first use, and kept from
+    /// then on, so that the node has the same id every time. It is for this node alone, and only its
+    /// owner can read what is in it. Without one, nothing is written anywhere. Only in `tls` subnets.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// The keys that the node's id is derived from (those in the data directory, or else new ones). Only
+    /// in `tls` subnets.
+    pub fn identity(mut self, keys: KeyPair) -> Self {
+        self.identity = Some(keys);
+        self
+    }
+
+    /// The secret that all nodes of the subnet share: nobody joins without it, and nobody without it
+    /// is told anything (none: whoever knows the subnet's name may join). Only in `tls` subnets.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Whether authors sign their broadcasts (yes). Without that, whoever is in the subnet can alter what
+    /// it relays and speak in any author's name: for closed networks that need the speed. Nodes that
+    /// differ never meet. Only in `tls` subnets.
+    pub fn sign(mut self, sign: bool) -> Self {
+        self.sign = Some(sign);
+        self
+    }
+
+    /// Nodes that may join, besides those of earlier calls; all others may not, be it as neighbours or
+    /// as authors of what others relay (anyone may, without this). A list with nobody on it lets
+    /// nobody in. Only in `tls` subnets.
+    pub fn allow(mut self, ids: impl IntoIterator<Item = NodeId>) -> Self {
+        self.allowed.get_or_insert_default().extend(ids);
+        self
+    }
+
+    /// Asked about whoever connects, or was dialled, and has proven its id, before anything is said
+    /// to it: `false` closes the link ([`CloseReason::Refused`]). It runs where links are made, and
+    /// must be quick. Only in `tls` subnets.
+    ///
+    /// ```
+    /// # use peernet::Mesh;
+    /// let dialled_only = Mesh::builder().admit(|peer| peer.dialled);
+    /// ```
+    pub fn admit(mut self, hook: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Self {
+        self.admit = Some(Admit(Arc::new(hook)));
+        self
+    }
+
+    /// For [`Encryption::Wss`]: the certificate that the node shows, with those that lead from it to one
+    /// that browsers trust, and its private key, both as PEM (a certificate made for this node alone,
+    /// which no browser takes). `open` fails if they do not read or do not belong together.
+    pub fn certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.certificate = Some(Certificate { chain: chain.into(), key: key.into() });
+        self
+    }
+
+    /// For [`Encryption::Ws`] and [`Encryption::Wss`]: the web pages that may connect (none).
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = Some(origins);
+        self
+    }
+
+    /// Bounds and time-outs ([`Config::default`]).
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Opens the node. Must be called within a tokio runtime, which then drives it.
+    ///
+    /// Fails if an option cannot work, an address does not read, the data directory cannot be used, or
+    /// the listening socket cannot be opened.
+    pub async fn open(mut self) -> Result<Mesh, Error> {
+        self.config.check()?;
+        self.check_encryption()?;
+        let listen: Address = self.listen.parse()?;
+        let targets: Vec<Target> = self.connect.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let advertised: Option<Address> = self.advertise.as_ref().map(|text| text.parse()).transpose()?;
+        let data = self.open_data_dir()?;
+        let failed = |source| Error::Listen { address: self.listen.clone(), source };
+        let listener = tcp::listen(&listen).await.map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        let outward = advertised.unwrap_or_else(|| {
+            let mut address = Address::from(local);
+            if local.ip().is_unspecified()
+                && let Some(lan) = tcp::lan_address()
+            {
+                address.host = lan.to_string();
+            }
+            address
+        });
+        if targets.iter().any(|target| target.address == outward || target.address == Address::from(local)) {
+            let problem = "it names this node's own address; name another node's";
+            return Err(ConfigError { option: "connect", problem }.into());
+        }
+        let (identity, transport) = self.who(outward)?;
+        let mut node = Node::new(identity.clone(), self.config, rand::random());
+        let bans = data.as_ref().map_or(Ok(Vec::new()), DataDir::bans)?;
+        let bans = bans.into_iter().map(|(peer, until)| Command::Ban { peer, until });
+        for rule in self.allowed.map(Command::Allow).into_iter().chain(bans) {
+            // Before anyone can come. No ban is over at this time; it ends when a clock says so.
+            let now = Now { mono: Duration::ZERO, wall: i64::MIN };
+            node.handle(now, Input::Command(rule), &mut Outbox::new());
+        }
+        let admit = self.admit.map(|admit| admit.0);
+        let runtime = Runtime::start(Started { node, transport, listener: Some(listener), admit });
+        for target in targets {
+            runtime.command_unanswered(|token| Command::Connect { token, target, persist: true });
+        }
+        let data = Mutex::new(data);
+        Ok(Mesh { identity, listening: local.into(), data, runtime: Guard(runtime) })
+    }
+
+    /// Takes the data directory into use, and its identity with it. A few small files: not worth a
+    /// thread of its own.
+    fn open_data_dir(&mut self) -> Result<Option<DataDir>, Error> {
+        let Some(path) = &self.data_dir else { return Ok(None) };
+        let data = DataDir::open(path)?;
+        match &self.identity {
+            Some(keys) => data.set_identity(keys)?,
+            None => self.identity = Some(data.identity()?),
+        }
+        Ok(Some(data))
+    }
+
+    /// Refuses what could not be kept where nothing is proven, and what has no meaning elsewhere.
+    fn check_encryption(&self) -> Result<(), ConfigError> {
+        let needs_tls = "only encryption tls proves who is who; leave it out, or choose tls";
+        let needs_wss = "only wss shows certificates to anyone; leave it out, or choose wss";
+        let needs_ws = "web pages connect to ws and wss only; leave it out, or choose one of them";
+        let (tls, wss) = (self.encryption == Encryption::Tls, self.encryption == Encryption::Wss);
+        let ws = wss || self.encryption == Encryption::Ws;
+        let wrong = |option, problem| Err(ConfigError { option, problem });
+        match self {
+            Self { identity: Some(_), .. } if !tls => wrong("identity", needs_tls),
+            Self { data_dir: Some(_), .. } if !tls => wrong("data_dir", needs_tls),
+            Self { secret: Some(_), .. } if !tls => wrong("secret", needs_tls),
+            Self { sign: Some(_), .. } if !tls => wrong("sign", needs_tls),
+            Self { allowed: Some(_), .. } if !tls => wrong("allow", needs_tls),
+            Self { admit: Some(_), .. } if !tls => wrong("admit", needs_tls),
+            Self { certificate: Some(_), .. } if !wss => wrong("certificate", needs_wss),
+            Self { origins: Some(_), .. } if !ws => wrong("origins", needs_ws),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who the node is, and how it shows that to others.
+    fn who(&self, address: Address) -> Result<(Identity, Transport), Error> {
+        if self.encryption != Encryption::Tls {
+            let transport = self.unproven()?;
+            let protocol = ProtocolId::derive(&self.subnet, self.encryption.protocol_name());
+            let salt = random_salt(&mut rand::rng());
+            let id = NodeId::derive(&address.host, address.port, &protocol, &salt);
+            return Ok((Identity { id, protocol, address, trust: Trust::Claimed }, transport));
+        }
+        let keys = self.identity.clone().unwrap_or_else(|| KeyPair::generate(&mut rand::rng()));
+        let signed = self.sign.unwrap_or(true);
+        let encryption = if signed { "tls/mesh" } else { "tls/mesh/unsigned" };
+        let protocol = ProtocolId::derive(&self.subnet, encryption);
+        let tls = Tls::new(&keys, protocol.clone(), self.secret.as_ref()).map_err(|_| ConfigError {
+            option: "encryption",
+            problem: "the TLS library of this build lacks TLS 1.3; choose another",
+        })?;
+        let id = NodeId::of_key(&keys.public(), &protocol);
+        let trust = Trust::Proven { keys, signed };
+        Ok((Identity { id, protocol, address, trust }, Transport::Tls(Box::new(tls))))
+    }
+
+    /// How connections are made that prove nobody's id.
+    fn unproven(&self) -> Result<Transport, ConfigError> {
+        let ws =
+            || Ws { origins: self.origins.clone().unwrap_or_default(), max_frame: self.config.max_frame };
+        Ok(match self.encryption {
+            Encryption::Ssl => Transport::Ssl(Ssl::for_0_7()?),
+            Encryption::Ws => Transport::Ws(ws()),
+            Encryption::Wss => Transport::Wss(Ssl::for_websocket(self.certificate.as_ref())?, ws()),
+            Encryption::Plaintext | Encryption::Tls => Transport::Tcp,
+        })
+    }
+}
+
+/// Whoever connects to a node or was dialled by it, for [`Builder::admit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The id that it has proven.
+    pub id: NodeId,
+    /// Where it is.
+    pub ip: Option<IpAddr>,
+    /// Whether we dialled it.
+    pub dialled: bool,
+}
+
+#[derive(Clone)]
+struct Admit(AdmitHook);
+
+impl fmt::Debug for Admit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Admit(..)")
+    }
+}

@@ -1,0 +1,60 @@
+//! What a program is told.
+
+use std::time::Duration;
+
+use super::Message;
+use crate::identity::NodeId;
+use crate::protocol::{Address, CloseReason};
+
+/// What can be read from a node.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message.
+    Message(Message),
+    /// A peer is a neighbour from now on.
+    Connected {
+        /// Who.
+        peer: NodeId,
+        /// Its outward address, if it has one.
+        address: Option<Address>,
+    },
+    /// A peer is no neighbour any more.
+    Disconnected {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A peer takes nothing of what is sent to it. Relayed messages that find no room are dropped
+    /// from now on, and the link is closed if it goes on.
+    SlowPeer {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A link that is to be kept up could not be made, and will be tried again.
+    Redial {
+        /// Where.
+        address: Address,
+        /// Why not.
+        problem: String,
+        /// In how long.
+        pause: Duration,
+    },
+    /// Messages were dropped because the program read too slowly.
+    Lagged {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// A neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its id.
+    pub id: NodeId,
+    /// Its outward address, if it has one.
+    pub address: Option<Address>,
+    /// Whether we dialled it.
+    pub outgoing: bool,
+}
