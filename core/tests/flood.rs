@@ -121,12 +121,13 @@ async fn never_finishing(encryption: Encryption, beginning: &'static [u8]) {
 async fn at_line_rate() {
     let config = config();
     let scene = Scene::open(config.clone()).await;
-    let mut raw = Raw::join(&scene.node).await;
+    let raw = Raw::join(&scene.node).await;
     let row = frame(raw.whisper(code::WHISPER, &["x".into()]).body()).repeat(1000);
     let attack = async move {
-        loop {
-            raw.send_bytes(&row).await.unwrap();
-        }
+        let Raw { mut read, mut write, .. } = raw;
+        let sending = async { while write.write_all(&row).await.is_ok() {} };
+        // Else it would soon be closed as one that takes nothing.
+        tokio::join!(sending, read.drain());
     };
     let before = scene.node.stats().frames_in;
     let stats = withstands("a peer that sends at line rate", &scene, neighbour(&config), attack).await;
