@@ -204,6 +204,9 @@ impl Machine {
             Output::Close { link, reason } => {
                 json!({ "close": { "link": link.0, "reason": reason.code() } })
             }
+            Output::Keep { key, value } => {
+                json!({ "keep": { "key": hex(key), "value": value.as_deref().map(hex) } })
+            }
             Output::Event(event) => show_event(event)?,
         })
     }

@@ -504,6 +504,7 @@ impl Run {
                     self.links.insert(link, Fate::Doubled);
                 }
             }
+            Output::Keep { .. } => {}
             Output::Event(event) => self.check_event(event),
         }
     }

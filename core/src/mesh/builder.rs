@@ -138,7 +138,7 @@ impl Builder {
     }
 
     /// A node to connect to from the start, as `host:port` or `id@host:port`; may be given more than
-    /// once. One that fails is tried again with back-off ([`Event::Redial`] tells).
+    /// once. One that fails is tried again with back-off ([`Event::Redial`](super::Event::Redial) tells).
     pub fn connect(mut self, address: impl Into<String>) -> Self {
         self.connect.push(address.into());
         self
@@ -183,7 +183,7 @@ impl Builder {
     }
 
     /// Asked about whoever connects, or was dialled, and has proven its id, before anything is said
-    /// to it: `false` closes the link ([`CloseReason::Refused`]). It runs where links are made, and
+    /// to it: `false` closes the link ([`CloseReason::Refused`](crate::CloseReason::Refused)). It runs where links are made, and
     /// must be quick. Only in `tls` subnets.
     ///
     /// ```

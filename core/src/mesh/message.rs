@@ -76,7 +76,7 @@ impl Message {
     }
 
     /// Answers the author alone, wherever it is in the subnet, as [`Mesh::send`] does: an author that
-    /// is no neighbour gets it only where ids are proven (`tls`) or [`Config::trust_lookups`] is set,
+    /// is no neighbour gets it only where ids are proven (`tls`) or [`Config::trust_lookups`](crate::Config::trust_lookups) is set,
     /// and without either this fails with [`Error::Unproven`].
     pub async fn reply(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         let (_, message) = self.runtime.pack(kind::WHISPER, code::WHISPER, payload)?;

@@ -211,7 +211,7 @@ impl Mesh {
     /// Sends to every node of the subnet. Waits while a neighbour's queue is full; a neighbour that
     /// takes nothing is reported ([`Event::SlowPeer`]) and then closed, so this ends.
     ///
-    /// The payload is a tuple (`&("hello", 5)`), or a slice or vector of [`Value`]s. In `tls` subnets
+    /// The payload is a tuple (`&("hello", 5)`), or a slice or vector of [`Value`](crate::Value)s. In `tls` subnets
     /// each is another message, whatever it says. In all others the same payload can be broadcast
     /// about once a second for long, and a few times more in a burst; then this waits, because everyone
     /// would take the next for a copy of one before. (That is noticed among a node's last 8,192
@@ -297,7 +297,7 @@ impl Mesh {
     /// dialled; [`Error::Unreachable`] after `Config::lookup_timeout`.
     ///
     /// In subnets that prove no ids (all but `tls`) anyone could answer in its name, so that there
-    /// this fails with [`Error::Unproven`] unless [`Config::trust_lookups`] is set.
+    /// this fails with [`Error::Unproven`] unless [`Config::trust_lookups`](crate::Config::trust_lookups) is set.
     pub async fn send(&self, peer: &NodeId, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         let (_, message) = self.pack(kind::WHISPER, code::WHISPER, payload)?;
         self.runtime.0.whisper(peer.clone(), message).await

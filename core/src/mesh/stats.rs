@@ -7,7 +7,7 @@ use crate::runtime::Runtime;
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident: $from:expr;)*) => {
-        /// Everything a node counts, from [`Mesh::stats`]. Nothing is dropped without being counted.
+        /// Everything a node counts, from [`Mesh::stats`](super::Mesh::stats). Nothing is dropped without being counted.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {

@@ -17,6 +17,7 @@
 //! | `memory` | which of the two a subnet needs |
 //! | `admission` | who may join |
 //! | `reach` | which addresses a peer can make us dial |
+//! | `records` | what outlives the process |
 //! | `offence` | what no honest peer does, and what comes of it |
 
 mod address;
@@ -33,6 +34,7 @@ mod node;
 mod offence;
 mod outbox;
 mod reach;
+pub mod records;
 mod seen;
 
 pub use address::{Address, AddressError, Target};

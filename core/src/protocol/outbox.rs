@@ -218,6 +218,14 @@ pub enum Output {
         /// Why.
         reason: CloseReason,
     },
+    /// Keep this record for when the node starts again ([`super::Node::restore`]), or forget it. Where
+    /// there is nothing to keep records in, there is nothing to do.
+    Keep {
+        /// Its name. The first byte is that of one of [`super::records`].
+        key: Vec<u8>,
+        /// What is kept under that name from now on; `None` for nothing.
+        value: Option<Bytes>,
+    },
     /// For the user.
     Event(Event),
 }
@@ -519,6 +527,12 @@ impl Outbox {
 
     pub(super) fn event(&mut self, event: Event) {
         self.outputs.push(Output::Event(event));
+    }
+
+    /// Keeps a record, or forgets it.
+    #[allow(dead_code)]
+    pub(super) fn keep(&mut self, key: Vec<u8>, value: Option<Bytes>) {
+        self.outputs.push(Output::Keep { key, value });
     }
 
     pub(super) fn close(&mut self, link: LinkId, reason: CloseReason) {

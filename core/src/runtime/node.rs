@@ -220,6 +220,7 @@ impl Runtime {
                         }
                     }
                 }
+                Output::Keep { .. } => {}
                 Output::Event(Event::Received(received)) => give(Item::Message(received)),
                 Output::Event(Event::Connected { peer, address, .. }) => {
                     give(Item::Connected { peer, address });

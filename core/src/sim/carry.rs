@@ -200,7 +200,7 @@ impl Network {
                     let latency = self.rng.random_range(self.options.latency.clone());
                     self.schedule(since + latency, Happening::Knock { dial, latency });
                 }
-                Output::Agree { .. } => {}
+                Output::Agree { .. } | Output::Keep { .. } => {}
                 Output::Close { link, reason } => self.close_end(EndId::of(link), &reason),
                 Output::Event(event) => self.tell(node, event, parcel),
             }
