@@ -1,6 +1,7 @@
 //! How a node is opened.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -72,11 +73,45 @@ impl FromStr for Encryption {
     }
 }
 
-/// What a node is opened with; from [`Mesh::builder`].
-#[derive(Debug, Clone)]
+/// What a node of the network `N` is opened with; from [`Mesh::builder`].
 #[must_use = "nothing is opened before `open`"]
-pub struct Builder {
-    subnet: String,
+pub struct Builder<N = Mesh> {
+    options: Options,
+    network: PhantomData<fn() -> N>,
+}
+
+impl<N> Clone for Builder<N> {
+    fn clone(&self) -> Self {
+        Self { options: self.options.clone(), network: PhantomData }
+    }
+}
+
+impl<N> fmt::Debug for Builder<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Builder").field(&self.options).finish()
+    }
+}
+
+/// The kinds of network.
+#[derive(Debug, Clone, Copy)]
+enum Network {
+    Mesh,
+}
+
+impl Network {
+    /// Its name: that of its subnet if none is given, and its part of the names of encryptions that know
+    /// kinds of network.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mesh => "mesh",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Options {
+    network: Network,
+    subnet: Option<String>,
     encryption: Encryption,
     listen: String,
     advertise: Option<String>,
@@ -92,10 +127,25 @@ pub struct Builder {
     config: Config,
 }
 
-impl Builder {
-    pub(super) fn new() -> Self {
-        Self {
-            subnet: "mesh".to_owned(),
+impl Builder<Mesh> {
+    pub(super) fn for_mesh() -> Self {
+        Self::new(Network::Mesh)
+    }
+
+    /// Opens the node. Must be called within a tokio runtime, which then drives it.
+    ///
+    /// Fails if an option cannot work, an address does not read, the data directory cannot be used, or
+    /// the listening socket cannot be opened.
+    pub async fn open(self) -> Result<Mesh, Error> {
+        self.options.open().await
+    }
+}
+
+impl<N> Builder<N> {
+    fn new(network: Network) -> Self {
+        let options = Options {
+            network,
+            subnet: None,
             encryption: Encryption::default(),
             listen: "127.0.0.1:0".to_owned(),
             advertise: None,
@@ -109,38 +159,39 @@ impl Builder {
             certificate: None,
             origins: None,
             config: Config::default(),
-        }
+        };
+        Self { options, network: PhantomData }
     }
 
     /// The subnet's name (`mesh`). Only nodes of the same subnet and encryption join each other.
     pub fn subnet(mut self, name: impl Into<String>) -> Self {
-        self.subnet = name.into();
+        self.options.subnet = Some(name.into());
         self
     }
 
     /// How links are encrypted ([`Encryption::Tls`]).
     pub fn encryption(mut self, encryption: Encryption) -> Self {
-        self.encryption = encryption;
+        self.options.encryption = encryption;
         self
     }
 
     /// Where to listen, as `host:port` (`127.0.0.1:0`); port 0 takes a free one.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen = address.into();
+        self.options.listen = address.into();
         self
     }
 
     /// The address others are told (the one listened on; when that is all addresses, this machine's
     /// on its network).
     pub fn advertise(mut self, address: impl Into<String>) -> Self {
-        self.advertise = Some(address.into());
+        self.options.advertise = Some(address.into());
         self
     }
 
     /// A node to connect to from the start, as `host:port` or `id@host:port`; may be given more than
     /// once. One that fails is tried again with back-off ([`Event::Redial`](super::Event::Redial) tells).
     pub fn connect(mut self, address: impl Into<String>) -> Self {
-        self.connect.push(address.into());
+        self.options.connect.push(address.into());
         self
     }
 
@@ -148,21 +199,21 @@ impl Builder {
     /// then on, so that the node has the same id every time. It is for this node alone, and only its
     /// owner can read what is in it. Without one, nothing is written anywhere. Only in `tls` subnets.
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
-        self.data_dir = Some(path.into());
+        self.options.data_dir = Some(path.into());
         self
     }
 
     /// The keys that the node's id is derived from (those in the data directory, or else new ones). Only
     /// in `tls` subnets.
     pub fn identity(mut self, keys: KeyPair) -> Self {
-        self.identity = Some(keys);
+        self.options.identity = Some(keys);
         self
     }
 
     /// The secret that all nodes of the subnet share: nobody joins without it, and nobody without it
     /// is told anything (none: whoever knows the subnet's name may join). Only in `tls` subnets.
     pub fn secret(mut self, secret: Secret) -> Self {
-        self.secret = Some(secret);
+        self.options.secret = Some(secret);
         self
     }
 
@@ -170,7 +221,7 @@ impl Builder {
     /// it relays and speak in any author's name: for closed networks that need the speed. Nodes that
     /// differ never meet. Only in `tls` subnets.
     pub fn sign(mut self, sign: bool) -> Self {
-        self.sign = Some(sign);
+        self.options.sign = Some(sign);
         self
     }
 
@@ -178,7 +229,7 @@ impl Builder {
     /// as authors of what others relay (anyone may, without this). A list with nobody on it lets
     /// nobody in. Only in `tls` subnets.
     pub fn allow(mut self, ids: impl IntoIterator<Item = NodeId>) -> Self {
-        self.allowed.get_or_insert_default().extend(ids);
+        self.options.allowed.get_or_insert_default().extend(ids);
         self
     }
 
@@ -191,7 +242,7 @@ impl Builder {
     /// let dialled_only = Mesh::builder().admit(|peer| peer.dialled);
     /// ```
     pub fn admit(mut self, hook: impl Fn(&Candidate) -> bool + Send + Sync + 'static) -> Self {
-        self.admit = Some(Admit(Arc::new(hook)));
+        self.options.admit = Some(Admit(Arc::new(hook)));
         self
     }
 
@@ -199,27 +250,25 @@ impl Builder {
     /// that browsers trust, and its private key, both as PEM (a certificate made for this node alone,
     /// which no browser takes). `open` fails if they do not read or do not belong together.
     pub fn certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.certificate = Some(Certificate { chain: chain.into(), key: key.into() });
+        self.options.certificate = Some(Certificate { chain: chain.into(), key: key.into() });
         self
     }
 
     /// For [`Encryption::Ws`] and [`Encryption::Wss`]: the web pages that may connect (none).
     pub fn origins(mut self, origins: Origins) -> Self {
-        self.origins = Some(origins);
+        self.options.origins = Some(origins);
         self
     }
 
     /// Bounds and time-outs ([`Config::default`]).
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.options.config = config;
         self
     }
+}
 
-    /// Opens the node. Must be called within a tokio runtime, which then drives it.
-    ///
-    /// Fails if an option cannot work, an address does not read, the data directory cannot be used, or
-    /// the listening socket cannot be opened.
-    pub async fn open(mut self) -> Result<Mesh, Error> {
+impl Options {
+    async fn open(mut self) -> Result<Mesh, Error> {
         self.config.check()?;
         self.check_encryption()?;
         let listen: Address = self.listen.parse()?;
@@ -295,17 +344,19 @@ impl Builder {
 
     /// Who the node is, and how it shows that to others.
     fn who(&self, address: Address) -> Result<(Identity, Transport), Error> {
+        let kind = self.network.name();
+        let subnet = self.subnet.as_deref().unwrap_or(kind);
         if self.encryption != Encryption::Tls {
             let transport = self.unproven()?;
-            let protocol = ProtocolId::derive(&self.subnet, self.encryption.protocol_name());
+            let protocol = ProtocolId::derive(subnet, self.encryption.protocol_name());
             let salt = random_salt(&mut rand::rng());
             let id = NodeId::derive(&address.host, address.port, &protocol, &salt);
             return Ok((Identity { id, protocol, address, trust: Trust::Claimed }, transport));
         }
         let keys = self.identity.clone().unwrap_or_else(|| KeyPair::generate(&mut rand::rng()));
         let signed = self.sign.unwrap_or(true);
-        let encryption = if signed { "tls/mesh" } else { "tls/mesh/unsigned" };
-        let protocol = ProtocolId::derive(&self.subnet, encryption);
+        let encryption = format!("tls/{kind}{}", if signed { "" } else { "/unsigned" });
+        let protocol = ProtocolId::derive(subnet, &encryption);
         let tls = Tls::new(&keys, protocol.clone(), self.secret.as_ref()).map_err(|_| ConfigError {
             option: "encryption",
             problem: "the TLS library of this build lacks TLS 1.3; choose another",

@@ -99,7 +99,7 @@ pub struct Mesh {
 impl Mesh {
     /// Options for a new node.
     pub fn builder() -> Builder {
-        Builder::new()
+        Builder::for_mesh()
     }
 
     /// This node's id.
