@@ -124,6 +124,17 @@ pub struct Config {
     pub inbox_patience: Duration,
     /// How long `close` waits for what is queued to be written (5 s).
     pub close_timeout: Duration,
+    /// Keys of a table, at most, deleted ones included (1 Mi, of about 250 bytes besides their content), and
+    /// half of it for any one owner. At either bound and those of `table_bytes` one's own writes fail, and
+    /// others' are not taken and counted; nothing is ever evicted.
+    pub table_keys: usize,
+    /// Bytes of a table's keys and of the messages that wrote them, at most (256 MiB), and half of it for any
+    /// one owner.
+    pub table_bytes: usize,
+    /// How often a node compares its table with that of a random neighbour (30 s), besides every new one.
+    pub table_interval: Duration,
+    /// How long a deleted key is remembered (24 h). A node that was away for longer may bring it back.
+    pub tombstone_keep: Duration,
 }
 
 impl Default for Config {
@@ -164,6 +175,10 @@ impl Default for Config {
             inbox_bytes: 16 << 20,
             inbox_patience: Duration::from_millis(250),
             close_timeout: Duration::from_secs(5),
+            table_keys: 1 << 20,
+            table_bytes: 256 << 20,
+            table_interval: Duration::from_secs(30),
+            tombstone_keep: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -264,6 +279,12 @@ impl Config {
         }
         if self.max_authors == 0 {
             return wrong("max_authors", "give at least 1");
+        }
+        if self.table_keys < 2 || self.table_bytes < 1024 {
+            return wrong("table_keys", "a table needs room for two keys and 1024 bytes");
+        }
+        if self.table_interval.is_zero() {
+            return wrong("table_interval", "tables cannot be compared all the time");
         }
         if self.fresh_floor == 0 || self.fresh_seconds < self.fresh_floor {
             return wrong("fresh_floor", "must be at least 1 and at most fresh_seconds");

@@ -101,6 +101,10 @@ stats! {
     throttled: |(_, runtime)| runtime.traffic.throttled.load(Ordering::Relaxed);
     /// Broadcasts that were not passed on because there were too many of their author's.
     relays_limited: |(node, _)| node.counters().relays_limited;
+    /// Versions of a table's keys that were not taken because of a bound of the table.
+    table_refused: |(node, _)| node.counters().table_refused;
+    /// Versions of a table's keys that were not taken because they are stamped too far ahead of our clock.
+    table_ahead: |(node, _)| node.counters().table_ahead;
     /// Frames read.
     frames_in: |(_, runtime)| runtime.traffic.frames_in.load(Ordering::Relaxed);
     /// Bytes read.

@@ -93,6 +93,7 @@ impl Node {
         let (peer, address, dialect) = (handshake.id.clone(), handshake.address.clone(), handshake.dialect);
         self.settle(now, link, handshake, out);
         out.event(Event::Connected { peer: peer.clone(), link, address, dialect });
+        self.table_meets(now, link, out);
         let dial = self.links.get(&link).and_then(|link| link.dial);
         if let Some(dial) = dial {
             self.dial_stands(dial, &peer, out);

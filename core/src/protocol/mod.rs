@@ -18,6 +18,7 @@
 //! | `admission` | who may join |
 //! | `reach` | which addresses a peer can make us dial |
 //! | `records` | what outlives the process |
+//! | `sync` | the table: a dictionary that all nodes hold |
 //! | `offence` | what no honest peer does, and what comes of it |
 
 mod address;
@@ -36,6 +37,7 @@ mod outbox;
 mod reach;
 pub mod records;
 mod seen;
+mod sync;
 
 pub use address::{Address, AddressError, Target};
 pub use handshake::{Dialect, Handshake};
@@ -50,3 +52,4 @@ pub use outbox::{
 };
 pub use reach::Reach;
 pub use seen::{Seen, Verdict};
+pub use sync::{Change, Entry, LEASE, Table, TableError, TableOptions, Version};

@@ -22,6 +22,7 @@ use super::outbox::{
 };
 use super::reach::Reach;
 use super::seen::OwnIds;
+use super::sync::Table;
 use crate::config::Config;
 use crate::identity::{KeyPair, NodeId, ProtocolId};
 use crate::wire::codes::{code, kind};
@@ -142,6 +143,10 @@ pub struct Counters {
     pub unknown: u64,
     /// Control messages dropped because they do not say what their code demands.
     pub malformed: u64,
+    /// Versions of keys that were not taken because of a bound of the table.
+    pub table_refused: u64,
+    /// Versions of keys that were not taken because they are stamped too far ahead of our clock.
+    pub table_ahead: u64,
     /// Broadcasts that were not passed on because there were too many of their author's.
     pub relays_limited: u64,
     /// Broadcasts dropped because their author may not join.
@@ -193,6 +198,8 @@ pub struct Node {
     pub(super) authors: Authors,
     pub(super) conduct: Conduct,
     pub(super) admission: Admission,
+    /// The subnet's dictionary, where it has one.
+    pub(super) sync: Option<Box<Table>>,
     pub(super) timers: BTreeSet<(Duration, Timer)>,
     pub(super) counters: Counters,
     /// The highest of its own stamps, where ids are proven.
@@ -223,6 +230,7 @@ impl Node {
             authors: Authors::default(),
             conduct: Conduct::default(),
             admission: Admission::default(),
+            sync: None,
             timers: BTreeSet::new(),
             counters: Counters::default(),
             last_stamp: i64::MIN,
@@ -373,6 +381,9 @@ impl Node {
             }
             // 0.7 hands up a whisper code in a broadcast like any message.
             Some(code @ code::WHISPER) => self.deliver(Kind::Broadcast, code, author, from, message, out),
+            Some(code @ (code::STORE | code::DELTA)) if self.sync.is_some() => {
+                self.on_table_broadcast(now, from, code, author, message, out);
+            }
             _ => self.counters.unknown += 1,
         }
     }
@@ -385,6 +396,9 @@ impl Node {
             Some(code::HANDSHAKE) => self.on_handshake_again(now, from, &message, out),
             Some(code::PING) => self.send_control(now, from, kind::WHISPER, code::PONG, &[], out),
             Some(code::PONG) => {}
+            Some(code @ (code::STORE | code::DIGEST | code::ENTRIES)) if self.sync.is_some() => {
+                self.on_table_whisper(now, from, code, message, out);
+            }
             Some(code) if code >= code::FIRST_USER => self.whispered(code, from, message, out),
             _ => self.counters.unknown += 1,
         }

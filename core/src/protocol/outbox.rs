@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::address::{Address, Target};
 use super::handshake::Dialect;
 use super::reach::Reach;
+use super::sync::Change;
 use crate::identity::{MessageId, NodeId, PublicKey};
 use crate::wire::{BodyError, FrameError, Message, MessageError, Method};
 
@@ -259,6 +260,18 @@ pub enum Event {
         token: Token,
         /// What came of it: the peer concerned.
         result: Result<NodeId, CommandError>,
+    },
+    /// A key of the table has another value, by whomever.
+    Changed(Change),
+    /// A write of our own has given way to one that outranks it, and that knew nothing of it or came
+    /// after its lease.
+    Superseded {
+        /// Which key.
+        key: Bytes,
+        /// What we had written, packed; `None` if we had deleted it.
+        value: Option<Bytes>,
+        /// Whose write stands now. It may be one of our own, from before we lost what we knew.
+        by: NodeId,
     },
     /// A dial that is kept up failed, and will be tried again.
     Redial {
@@ -530,7 +543,6 @@ impl Outbox {
     }
 
     /// Keeps a record, or forgets it.
-    #[allow(dead_code)]
     pub(super) fn keep(&mut self, key: Vec<u8>, value: Option<Bytes>) {
         self.outputs.push(Output::Keep { key, value });
     }

@@ -9,6 +9,9 @@ use super::outbox::Now;
 #[error("a kept record does not read: {0}")]
 pub struct RecordError(pub &'static str);
 
+/// The first byte of the names of a table's records.
+pub(super) const TABLE: u8 = b't';
+
 impl Node {
     /// Takes back a record that an earlier run of this node kept. Call it for all of them, in order of
     /// their names, before any other input.
@@ -16,8 +19,8 @@ impl Node {
     /// # Errors
     /// [`RecordError`] if the record does not read; then it is as if it had not been given.
     pub fn restore(&mut self, now: Now, key: &[u8], value: &[u8]) -> Result<(), RecordError> {
-        let _ = (now, value);
         match key.split_first() {
+            Some((&TABLE, key)) => self.restore_entry(now, key, value),
             Some(_) => Err(RecordError("nobody knows its name")),
             None => Err(RecordError("its name is empty")),
         }

@@ -228,6 +228,8 @@ impl Runtime {
                 Output::Event(Event::Disconnected { peer, reason }) => {
                     give(Item::Disconnected { peer, reason });
                 }
+                // Nobody watches a table yet.
+                Output::Event(Event::Changed(_) | Event::Superseded { .. }) => {}
                 Output::Event(Event::Redial { address, problem, pause }) => {
                     give(Item::Redial { address, problem, pause });
                 }

@@ -305,6 +305,8 @@ impl Network {
             Event::Connected { link, .. } => self.note(11, node.0 as u64, link.0),
             Event::Disconnected { .. } => self.note(12, node.0 as u64, 0),
             Event::Redial { pause, .. } => self.note(13, node.0 as u64, nanos(*pause)),
+            Event::Changed(change) => self.note(14, node.0 as u64, change.time.unsigned_abs()),
+            Event::Superseded { key, .. } => self.note(15, node.0 as u64, key.len() as u64),
         }
         if self.options.keep_events {
             self.events.push(Occurrence { at: self.now, node, event });

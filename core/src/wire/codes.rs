@@ -52,6 +52,10 @@ pub mod code {
     pub const REVOKE_PATHS: u64 = 0x10;
     /// Sync, chord: merges a map into a stored map.
     pub const DELTA: u64 = 0x11;
+    /// What one table holds, in short, to find where two differ. Peernet's own.
+    pub const DIGEST: u64 = 0x12;
+    /// What another table lacks. Peernet's own.
+    pub const ENTRIES: u64 = 0x13;
     /// The first code that users' hooks may have; everything below is reserved.
     pub const FIRST_USER: u64 = 0x31;
 }
@@ -67,7 +71,10 @@ pub enum Place {
     Compression,
 }
 
-/// All codes that 0.7 names: where it stands, its name, its number.
+/// The codes that 0.7 does not have: whispered in `tls` subnets only.
+pub const PEERNETS_OWN: std::ops::RangeInclusive<u64> = 0x12..=0x30;
+
+/// All codes: where each stands, its name, its number. 0.7 names them all but [`PEERNETS_OWN`].
 pub const TABLE: &[(Place, &str, u64)] = &[
     (Place::Type, "broadcast", kind::BROADCAST),
     (Place::Type, "renegotiate", kind::RENEGOTIATE),
@@ -92,6 +99,8 @@ pub const TABLE: &[(Place, &str, u64)] = &[
     (Place::Code, "new_paths", code::NEW_PATHS),
     (Place::Code, "revoke_paths", code::REVOKE_PATHS),
     (Place::Code, "delta", code::DELTA),
+    (Place::Code, "digest", code::DIGEST),
+    (Place::Code, "entries", code::ENTRIES),
     (Place::Compression, "bz2", 0x10),
     (Place::Compression, "gzip", 0x11),
     (Place::Compression, "lzma", 0x12),

@@ -1,0 +1,381 @@
+//! Writes, and what others wrote, in subnets that prove ids: all nodes end with the same table,
+//! whatever the network does (`spec/10-sync.md`, S-40 to S-59).
+
+use bytes::Bytes;
+use rmp::decode;
+
+use super::entries::{Bounds, Entries, Full, Put, Stored};
+use super::{Change, Entry, LEASE, NIL, Rules, Table, TableError, Until, Version, millis};
+use crate::config::Config;
+use crate::protocol::node::{Node, Trust};
+use crate::protocol::outbox::{Event, Now, Outbox};
+use crate::protocol::records::{self, RecordError};
+use crate::wire::codes::{code, kind};
+use crate::wire::value::{self, Limits, Pack, Payload, ValueError};
+use crate::wire::{Message, SEAL_LEN};
+
+/// The longest key, in bytes. Keys are names: they stand in memory twice, and in every record.
+pub(super) const MAX_KEY: usize = 4 << 10;
+/// What a frame holds besides an entry's body, at most.
+pub(super) const ENTRY_ROOM: usize = 512;
+/// Bodies from this size on are kept where they were received. Frames are read into buffers of up to four
+/// times this.
+const PIN_FROM: usize = 64 << 10;
+/// How far ahead of our clock a version may be stamped, in microseconds: ten years. Clocks are wrong by any
+/// amount, and this only keeps the numbers from running out.
+const MAX_AHEAD: i64 = 10 * 365 * 24 * 3600 * Trust::MICROSECONDS;
+/// The start of 2026 in seconds since 1970. A clock that says less does not know the time.
+const LEAST_WALL: i64 = 1_767_225_600;
+/// The form of the records that are kept.
+const RECORD: u8 = 1;
+
+/// What a node of a subnet with proven ids holds.
+#[derive(Debug)]
+pub(super) struct Convergent {
+    pub(super) entries: Entries,
+}
+
+impl Convergent {
+    pub(super) fn new(leases: bool, config: &Config) -> Self {
+        let keep = i64::try_from(config.tombstone_keep.as_millis()).unwrap_or(i64::MAX);
+        Self { entries: Entries::new(leases, keep) }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<Entry<'_>> {
+        let (key, stored) = self.entries.get(key)?;
+        self.entry(key, stored)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.live()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.entries.range(0, u64::MAX).filter_map(|(_, key, stored)| self.entry(key, stored))
+    }
+
+    pub(super) fn version(&self, key: &[u8]) -> Option<&Version> {
+        self.entries.get(key).map(|(_, stored)| &stored.version)
+    }
+
+    fn entry<'a>(&self, key: &'a Bytes, stored: &'a Stored) -> Option<Entry<'a>> {
+        let until = match self.entries.has_leases() {
+            true => Until::Mono(stored.heard.saturating_add(LEASE_MILLIS)),
+            false => Until::Never,
+        };
+        let Version { owner, stamp, .. } = &stored.version;
+        let time = stamp.div_euclid(Trust::MICROSECONDS);
+        Some(Entry { key, value: stored.value()?, owner, time, until })
+    }
+}
+
+const LEASE_MILLIS: i64 = LEASE.as_millis() as i64;
+
+/// The payload of a write, behind its code.
+struct Write<'a> {
+    key: &'a [u8],
+    value: Option<&'a [u8]>,
+    term: u64,
+    claimed: i64,
+    stamp: i64,
+}
+
+impl Payload for Write<'_> {
+    fn count(&self) -> usize {
+        3
+    }
+
+    fn pack_all(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        self.key.pack(out)?;
+        out.extend_from_slice(self.value.unwrap_or(&[NIL]));
+        // An array of three.
+        out.push(0x93);
+        self.term.pack(out)?;
+        self.claimed.pack(out)?;
+        self.stamp.pack(out)
+    }
+
+    fn size_hint(&self) -> usize {
+        self.key.size_hint() + self.value.map_or(1, <[u8]>::len) + 28
+    }
+}
+
+impl<'a> Write<'a> {
+    /// Reads a write from a message that is one; `None` if it does not say what a write says.
+    fn read(message: &'a Message, leases: bool) -> Option<Self> {
+        if message.header().kind != kind::BROADCAST || message.header().count != 4 {
+            return None;
+        }
+        let mut rest = message.packed();
+        if decode::read_int::<u64, _>(&mut rest).ok()? != code::STORE {
+            return None;
+        }
+        let len = decode::read_bin_len(&mut rest).ok()?;
+        let (key, rest) = rest.split_at_checked(len as usize)?;
+        let end = value::skip(rest, 0, &Limits::default()).ok()?;
+        let (value, mut rest) = rest.split_at_checked(end)?;
+        if decode::read_array_len(&mut rest).ok()? != 3 {
+            return None;
+        }
+        let term = decode::read_int(&mut rest).ok()?;
+        let claimed = decode::read_int(&mut rest).ok()?;
+        let stamp = decode::read_int(&mut rest).ok()?;
+        let value = (value != [NIL]).then_some(value);
+        let is_whole = rest.is_empty() && key.len() <= MAX_KEY;
+        let is_due = match leases {
+            true => claimed <= stamp,
+            false => term == 0 && claimed == 0,
+        };
+        (is_whole && is_due).then_some(Self { key, value, term, claimed, stamp })
+    }
+
+    /// What is kept of it: the body that holds it, which `message` was read from.
+    fn stored(&self, message: &Message, owner: crate::identity::NodeId, body: Bytes, heard: i64) -> Stored {
+        let Self { term, claimed, stamp, .. } = *self;
+        let mark = message.body().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        // The value is a part of the message's body, which begins as that of the entry does.
+        let value = self.value.unwrap_or_default();
+        let start = message.body().as_ptr() as usize;
+        let at = if value.is_empty() { 0 } else { value.as_ptr() as usize - start };
+        Stored {
+            version: Version { term, claimed, owner, stamp, mark },
+            body,
+            heard,
+            // Frames are shorter than 2^32 bytes.
+            value_at: u32::try_from(at).unwrap_or(0),
+            value_len: u32::try_from(value.len()).unwrap_or(0),
+        }
+    }
+}
+
+/// Why a version of another's was not even compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It is no write.
+    Malformed,
+    /// It is stamped too far ahead.
+    Ahead,
+    /// A bound is reached.
+    Full(Full),
+    /// Its author may not join.
+    Author,
+}
+
+impl Node {
+    fn convergent(&self) -> Option<&Convergent> {
+        match self.sync.as_deref() {
+            Some(Table { rules: Rules::Convergent(table), .. }) => Some(table),
+            _ => None,
+        }
+    }
+
+    fn convergent_mut(&mut self) -> Option<&mut Convergent> {
+        match self.sync.as_deref_mut() {
+            Some(Table { rules: Rules::Convergent(table), .. }) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// A write of our own: kept here, told to everyone.
+    pub(super) fn write(
+        &mut self,
+        now: Now,
+        stamp: i64,
+        key: &[u8],
+        value: Option<&[u8]>,
+        out: &mut Outbox,
+    ) -> Result<(), TableError> {
+        let table = self.convergent().ok_or(TableError::NoTable)?;
+        if key.len() > MAX_KEY {
+            return Err(TableError::Key { len: key.len(), max: MAX_KEY });
+        }
+        let leases = table.entries.has_leases();
+        let held = table.entries.get(key).map(|(_, stored)| stored);
+        let (term, claimed, next) = self.next_version(now, stamp, held, leases)?;
+        let write = Write { key, value, term, claimed, stamp: next };
+        let message = self.identity.pack(kind::BROADCAST, stamp, code::STORE, &write)?;
+        let (size, max) = (message.body().len(), self.config.max_frame.saturating_sub(ENTRY_ROOM));
+        if size > max {
+            return Err(TableError::TooLarge { size, max });
+        }
+        // Read back, to know where the value stands.
+        let write = Write::read(&message, leases).ok_or(TableError::NoTable)?;
+        let stored = write.stored(&message, self.identity.id.clone(), message.body().clone(), millis(now));
+        self.keep_version(now, key, stored, false, out).map_err(|Full(bound)| TableError::Full { bound })?;
+        self.originate(message, out);
+        Ok(())
+    }
+
+    /// The term, claim and stamp of a write of our own, made over what is held now.
+    fn next_version(
+        &self,
+        now: Now,
+        stamp: i64,
+        held: Option<&Stored>,
+        leases: bool,
+    ) -> Result<(u64, i64, i64), TableError> {
+        // Higher than all that we know of, whatever our clock says.
+        let stamp = held.map_or(stamp, |held| stamp.max(held.version.stamp.saturating_add(1)));
+        let Some(held) = held.filter(|_| leases) else {
+            return Ok((0, if leases { stamp } else { 0 }, stamp));
+        };
+        let Version { term, claimed, owner, .. } = &held.version;
+        if held.is_deleted() {
+            return Ok((term.saturating_add(1), stamp, stamp));
+        }
+        if *owner == self.identity.id {
+            return Ok((*term, *claimed, stamp));
+        }
+        let left = held.heard.saturating_add(LEASE_MILLIS).saturating_sub(millis(now));
+        match u64::try_from(left) {
+            Ok(left) if left > 0 => {
+                let remaining = std::time::Duration::from_millis(left);
+                Err(TableError::Leased { owner: owner.clone(), remaining })
+            }
+            _ => Ok((term.saturating_add(1), stamp, stamp)),
+        }
+    }
+
+    /// Another's write, as a broadcast.
+    pub(super) fn on_write(&mut self, now: Now, code: u64, message: &Message, out: &mut Outbox) {
+        if code != code::STORE {
+            self.counters.unknown += 1;
+            return;
+        }
+        let body = unpinned(message.body());
+        if let Err(refusal) = self.take(now, millis(now), message, body, out) {
+            self.count_refusal(refusal);
+        }
+    }
+
+    fn count_refusal(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Malformed => self.counters.malformed += 1,
+            Refusal::Ahead => self.counters.table_ahead += 1,
+            Refusal::Full(_) => self.counters.table_refused += 1,
+            Refusal::Author => self.counters.authors_refused += 1,
+        }
+    }
+
+    /// Keeps what `message` says, which `body` holds and somebody has had since `heard`, if it outranks
+    /// what is held. Returns whether it did.
+    fn take(
+        &mut self,
+        now: Now,
+        heard: i64,
+        message: &Message,
+        body: Bytes,
+        out: &mut Outbox,
+    ) -> Result<bool, Refusal> {
+        let Some(table) = self.convergent() else { return Ok(false) };
+        let leases = table.entries.has_leases();
+        let write = Write::read(message, leases).ok_or(Refusal::Malformed)?;
+        let owner = table.entries.owner(message.sender()).ok_or(Refusal::Malformed)?;
+        if self.admission.refusal(now.wall, &owner).is_some() {
+            return Err(Refusal::Author);
+        }
+        let latest = now.wall.max(LEAST_WALL).saturating_mul(Trust::MICROSECONDS).saturating_add(MAX_AHEAD);
+        // Terms are far below stamps, and must run out no sooner.
+        if write.stamp > latest || i64::try_from(write.term).is_ok_and(|term| term > latest) {
+            return Err(Refusal::Ahead);
+        }
+        if body.len() > self.config.max_frame.saturating_sub(ENTRY_ROOM) {
+            return Err(Refusal::Full(Full("it is too large to be handed on")));
+        }
+        let stored = write.stored(message, owner, body, heard);
+        self.keep_version(now, write.key, stored, true, out).map_err(Refusal::Full)
+    }
+
+    /// Keeps a version if it outranks the kept one of its key, and tells whoever is to know. Returns
+    /// whether it did.
+    fn keep_version(
+        &mut self,
+        now: Now,
+        key: &[u8],
+        stored: Stored,
+        by_others: bool,
+        out: &mut Outbox,
+    ) -> Result<bool, Full> {
+        let bounds = bounds(&self.config);
+        let Some(table) = self.sync.as_deref_mut() else { return Ok(false) };
+        let (watched, kept) = (table.watched, table.kept);
+        let Rules::Convergent(table) = &mut table.rules else { return Ok(false) };
+        let told = (watched || kept || stored.is_deleted()).then(|| stored.clone());
+        let by = stored.version.owner.clone();
+        let old = match table.entries.put(key, stored, bounds)? {
+            Put::Outranked => return Ok(false),
+            Put::New => None,
+            Put::Replaced(old) => Some(old),
+        };
+        let lost = old.as_ref().filter(|old| by_others && old.version.owner == self.identity.id);
+        if let Some(lost) = lost {
+            let key = Bytes::copy_from_slice(key);
+            out.event(Event::Superseded { key, value: lost.value_bytes(), by });
+        }
+        let Some(stored) = told else { return Ok(true) };
+        if kept {
+            out.keep(record_key(key), Some(record(now, &stored)));
+        }
+        let (value, old) = (stored.value_bytes(), old.and_then(|old| old.value_bytes()));
+        if value.is_some() || old.is_some() {
+            let Version { owner, stamp, .. } = stored.version;
+            let time = stamp.div_euclid(Trust::MICROSECONDS);
+            self.changed(Change { key: Bytes::copy_from_slice(key), value, old, owner, time }, out);
+        }
+        Ok(true)
+    }
+
+    /// Takes back a version that an earlier run of this node kept.
+    pub(super) fn restore_version(&mut self, now: Now, key: &[u8], value: &[u8]) -> Result<(), RecordError> {
+        let Some(([RECORD], rest)) = value.split_first_chunk::<1>() else {
+            return Err(RecordError("it is of another version"));
+        };
+        let (heard, body) = rest.split_first_chunk::<8>().ok_or(RecordError("it is cut short"))?;
+        let envelope = self.identity.envelope();
+        if !envelope.holds(body) {
+            return Err(RecordError("its checksum does not match"));
+        }
+        // Its seal was verified before it was kept.
+        let sealed = matches!(self.identity.trust, Trust::Proven { signed: true, .. });
+        let body = Bytes::copy_from_slice(body);
+        let plain = body.slice(..body.len() - if sealed { SEAL_LEN } else { 0 });
+        let message =
+            Message::read(plain, &Limits::default()).map_err(|_| RecordError("it is no message"))?;
+        let bounds = bounds(&self.config);
+        let Some(table) = self.convergent_mut() else { return Err(RecordError("the node has no table")) };
+        let write = Write::read(&message, table.entries.has_leases()).filter(|write| write.key == key);
+        let write = write.ok_or(RecordError("it is no write of its key"))?;
+        let owner = table.entries.owner(message.sender()).ok_or(RecordError("it has no owner"))?;
+        let age = now.wall.saturating_sub(i64::from_be_bytes(*heard)).max(0);
+        let heard = millis(now).saturating_sub(age.saturating_mul(1000));
+        let stored = write.stored(&message, owner, body, heard);
+        table.entries.put(key, stored, bounds).map_err(|Full(bound)| RecordError(bound))?;
+        Ok(())
+    }
+}
+
+/// A body to keep: a copy of its own, unless it is so large that what it was received with is little
+/// beside it.
+fn unpinned(body: &Bytes) -> Bytes {
+    if body.len() < PIN_FROM { Bytes::copy_from_slice(body) } else { body.clone() }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds { keys: config.table_keys, bytes: config.table_bytes }
+}
+
+/// The name of a key's record.
+fn record_key(key: &[u8]) -> Vec<u8> {
+    [&[records::TABLE], key].concat()
+}
+
+/// The record of a version: when it was heard by our clock, and the body.
+fn record(now: Now, stored: &Stored) -> Bytes {
+    let age = millis(now).saturating_sub(stored.heard).max(0) / 1000;
+    let heard = now.wall.saturating_sub(age);
+    let mut record = Vec::with_capacity(1 + 8 + stored.body.len());
+    record.push(RECORD);
+    record.extend_from_slice(&heard.to_be_bytes());
+    record.extend_from_slice(&stored.body);
+    record.into()
+}
