@@ -436,7 +436,6 @@ fn what_this_version_does_not_offer_exits_2_and_says_so() {
     for (args, word) in [
         ([&plain[..], &["--network", "sync"]].concat(), "sync"),
         ([&plain[..], &["--network", "chord"]].concat(), "chord"),
-        ([&plain[..], &["--data", "x"]].concat(), "data_dir: only encryption tls"),
         ([&plain[..], &["--unsigned"]].concat(), "sign: only encryption tls"),
         ([&plain[..], &["--allow", "x"]].concat(), "allow: only encryption tls"),
         ([&plain[..], &["--origin", "any"]].concat(), "origins: web pages connect to ws and wss"),

@@ -122,6 +122,12 @@ pub struct Config {
     pub inbox_bytes: usize,
     /// How long a full inbox holds up the links (250 ms).
     pub inbox_patience: Duration,
+    /// How long records of what must outlive the node may wait before they are in the store on the disk
+    /// (500 ms). [`crate::Mesh::flush`] waits no longer than the disk takes.
+    pub flush_interval: Duration,
+    /// Bytes of records waiting to be written to the store, at most (16 MiB). At the bound the links wait for
+    /// the store. If it fails, further records are dropped and counted instead, and the program is told.
+    pub keep_queue: usize,
     /// How long `close` waits for what is queued to be written (5 s).
     pub close_timeout: Duration,
     /// Keys of a table, at most, deleted ones included (1 Mi, of about 250 bytes besides their content), and
@@ -174,6 +180,8 @@ impl Default for Config {
             inbox_messages: 16_384,
             inbox_bytes: 16 << 20,
             inbox_patience: Duration::from_millis(250),
+            flush_interval: Duration::from_millis(500),
+            keep_queue: 16 << 20,
             close_timeout: Duration::from_secs(5),
             table_keys: 1 << 20,
             table_bytes: 256 << 20,
@@ -273,6 +281,9 @@ impl Config {
         }
         if self.inbox_messages == 0 || self.inbox_bytes == 0 {
             return wrong("inbox_messages", "the inbox needs room for at least one message");
+        }
+        if self.keep_queue == 0 {
+            return wrong("keep_queue", "the store needs room for at least one record");
         }
         if self.seen_capacity < 1024 {
             return wrong("seen_capacity", "give at least 1024");

@@ -3,7 +3,7 @@
 use crate::config::ConfigError;
 use crate::identity::NodeId;
 use crate::protocol::{AddressError, CommandError};
-use crate::store::DataError;
+use crate::store::{DataError, OpenError, StoreError};
 use crate::wire::ValueError;
 
 /// What went wrong. [`Error::code`] is stable and the same in every language.
@@ -19,6 +19,9 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// This build does not offer what was asked for.
     #[error("{what} is not available in this version; {instead}")]
     Unsupported {
@@ -95,6 +98,7 @@ impl Error {
             Self::Address(_) => "address",
             Self::Config(_) => "config",
             Self::Data(_) => "data",
+            Self::Store(_) => "store",
             Self::Unsupported { .. } => "unsupported",
             Self::Listen { .. } => "listen",
             Self::Connect(_) => "connect",
@@ -108,6 +112,15 @@ impl Error {
             Self::Code { .. } => "code",
             Self::Lagged { .. } => "lagged",
             Self::Closed => "closed",
+        }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Data(error) => Self::Data(error),
+            OpenError::Store(error) => Self::Store(error),
         }
     }
 }

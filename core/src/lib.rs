@@ -36,7 +36,7 @@ pub use mesh::{
 };
 pub use protocol::{Address, CloseReason, Kind};
 #[cfg(feature = "net")]
-pub use store::{DataDir, DataError};
+pub use store::{DataDir, DataError, Store, StoreError};
 #[cfg(feature = "net")]
 #[doc(hidden)]
 pub use transport::tls::fuzzing;

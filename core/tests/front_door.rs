@@ -220,7 +220,6 @@ async fn what_needs_proven_ids_is_refused_without_them() {
     for (option, builder) in [
         ("identity", plain().identity(keys)),
         ("secret", plain().secret(secret)),
-        ("data_dir", plain().data_dir("/nowhere/at all")),
         ("sign", plain().sign(true)),
         ("sign", plain().sign(false)),
     ] {

@@ -147,10 +147,5 @@ async fn bans_outlive_the_node() {
     host.unban(other.id()).unwrap();
     joins(&other, &host).await.unwrap();
     soon(host.close()).await;
-
-    // Nobody is let in because the list is gone.
-    std::fs::write(folder.join("bans"), "never 2abc").unwrap();
-    let error = open().await.unwrap_err();
-    assert!(error.code() == "data" && error.to_string().contains("bans"), "{error}");
     std::fs::remove_dir_all(folder).unwrap();
 }

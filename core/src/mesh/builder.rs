@@ -5,16 +5,17 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
 
 use super::{Guard, Mesh};
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::identity::{KeyPair, NodeId, ProtocolId, Secret, random_salt};
 use crate::protocol::{Address, Command, Identity, Input, Node, Now, Outbox, Target, Trust};
-use crate::runtime::{AdmitHook, Runtime, Started};
-use crate::store::DataDir;
+use crate::runtime::{AdmitHook, Item, Runtime, Started};
+use crate::store::{DataDir, Kept, Opened, Replaced, Store, StoreError};
 use crate::transport::ssl::{Certificate, Ssl};
 use crate::transport::tls::Tls;
 use crate::transport::ws::{Origins, Ws};
@@ -118,6 +119,8 @@ struct Options {
     connect: Vec<String>,
     identity: Option<KeyPair>,
     data_dir: Option<PathBuf>,
+    store: Option<Shared>,
+    durable: bool,
     secret: Option<Secret>,
     sign: Option<bool>,
     allowed: Option<Vec<NodeId>>,
@@ -152,6 +155,8 @@ impl<N> Builder<N> {
             connect: Vec::new(),
             identity: None,
             data_dir: None,
+            store: None,
+            durable: false,
             secret: None,
             sign: None,
             allowed: None,
@@ -195,11 +200,37 @@ impl<N> Builder<N> {
         self
     }
 
-    /// A directory for what outlives the node, which is its identity: made on first use, and kept from
-    /// then on, so that the node has the same id every time. It is for this node alone, and only its
-    /// owner can read what is in it. Without one, nothing is written anywhere. Only in `tls` subnets.
+    /// A directory for what outlives the node. In `tls` subnets that is its identity, made on first use, so
+    /// that the node has the same id every time; and in all a store ([`SledStore`](crate::store::SledStore)) for what it has to know
+    /// again: bans, and whom it has heard up to where. It is for this node alone, and only its owner can read
+    /// what is in it. Without one, nothing is written anywhere.
+    ///
+    /// A damaged store does not keep the node from opening: it is set aside ([`Event::StoreReplaced`](super::Event::StoreReplaced)).
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.options.data_dir = Some(path.into());
+        self
+    }
+
+    /// A store of one's own for the node's records, instead of the one in the data directory (which then
+    /// is for the identity alone). It is read once, by `open`; `Arc` is a way to keep it.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use peernet::{Mesh, store::MemoryStore};
+    ///
+    /// let kept = Arc::new(MemoryStore::default());
+    /// let builder = Mesh::builder().store(kept.clone());
+    /// ```
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.options.store = Some(Shared(Arc::new(store)));
+        self
+    }
+
+    /// Whether what changes the node's data is done only when it is on the disk, and so survives the end of
+    /// the process, however that comes (no). Each then waits for the disk, though many at the same time wait
+    /// together. Needs a data directory or a store.
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.options.durable = durable;
         self
     }
 
@@ -275,6 +306,8 @@ impl Options {
         let targets: Vec<Target> = self.connect.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         let advertised: Option<Address> = self.advertise.as_ref().map(|text| text.parse()).transpose()?;
         let data = self.open_data_dir()?;
+        let store = self.store.take().map(|store| store.0);
+        let durable = self.durable;
         let failed = |source| Error::Listen { address: self.listen.clone(), source };
         let listener = tcp::listen(&listen).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
@@ -293,20 +326,26 @@ impl Options {
         }
         let (identity, transport) = self.who(outward)?;
         let mut node = Node::new(identity.clone(), self.config, rand::random());
-        let bans = data.as_ref().map_or(Ok(Vec::new()), DataDir::bans)?;
-        let bans = bans.into_iter().map(|(peer, until)| Command::Ban { peer, until });
-        for rule in self.allowed.map(Command::Allow).into_iter().chain(bans) {
-            // Before anyone can come. No ban is over at this time; it ends when a clock says so.
-            let now = Now { mono: Duration::ZERO, wall: i64::MIN };
-            node.handle(now, Input::Command(rule), &mut Outbox::new());
+        let now = Runtime::before_start();
+        let protocol = identity.protocol.clone();
+        let opened = spawn_blocking(move || Kept::open(data, store, &protocol));
+        let opened = opened.await.map_err(|_| StoreError::Failed("it panicked".to_owned()))??;
+        let restored = opened.map(|opened| restore(&mut node, now, opened)).unwrap_or_default();
+        if let Some(allowed) = self.allowed {
+            // Before anyone can come.
+            node.handle(now, Input::Command(Command::Allow(allowed)), &mut Outbox::new());
         }
         let admit = self.admit.map(|admit| admit.0);
-        let runtime = Runtime::start(Started { node, transport, listener: Some(listener), admit });
+        let Restored { kept, records_damaged, news } = restored;
+        let listener = Some(listener);
+        let started = Started { node, transport, listener, admit, kept, durable, records_damaged, news };
+        let runtime = Guard(Runtime::start(started).map_err(StoreError::from)?);
+        // What is reserved for this run must not be used before it is kept.
+        runtime.0.flush().await?;
         for target in targets {
-            runtime.command_unanswered(|token| Command::Connect { token, target, persist: true });
+            runtime.0.command_unanswered(|token| Command::Connect { token, target, persist: true });
         }
-        let data = Mutex::new(data);
-        Ok(Mesh { identity, listening: local.into(), data, runtime: Guard(runtime) })
+        Ok(Mesh { identity, listening: local.into(), runtime })
     }
 
     /// Takes the data directory into use, and its identity with it. A few small files: not worth a
@@ -315,6 +354,8 @@ impl Options {
         let Some(path) = &self.data_dir else { return Ok(None) };
         let data = DataDir::open(path)?;
         match &self.identity {
+            // Elsewhere nobody has one.
+            _ if self.encryption != Encryption::Tls => {}
             Some(keys) => data.set_identity(keys)?,
             None => self.identity = Some(data.identity()?),
         }
@@ -326,18 +367,19 @@ impl Options {
         let needs_tls = "only encryption tls proves who is who; leave it out, or choose tls";
         let needs_wss = "only wss shows certificates to anyone; leave it out, or choose wss";
         let needs_ws = "web pages connect to ws and wss only; leave it out, or choose one of them";
+        let needs_store = "there is nothing to keep anything in; give a data directory or a store";
         let (tls, wss) = (self.encryption == Encryption::Tls, self.encryption == Encryption::Wss);
         let ws = wss || self.encryption == Encryption::Ws;
         let wrong = |option, problem| Err(ConfigError { option, problem });
         match self {
             Self { identity: Some(_), .. } if !tls => wrong("identity", needs_tls),
-            Self { data_dir: Some(_), .. } if !tls => wrong("data_dir", needs_tls),
             Self { secret: Some(_), .. } if !tls => wrong("secret", needs_tls),
             Self { sign: Some(_), .. } if !tls => wrong("sign", needs_tls),
             Self { allowed: Some(_), .. } if !tls => wrong("allow", needs_tls),
             Self { admit: Some(_), .. } if !tls => wrong("admit", needs_tls),
             Self { certificate: Some(_), .. } if !wss => wrong("certificate", needs_wss),
             Self { origins: Some(_), .. } if !ws => wrong("origins", needs_ws),
+            Self { durable: true, data_dir: None, store: None, .. } => wrong("durable", needs_store),
             _ => Ok(()),
         }
     }
@@ -379,6 +421,28 @@ impl Options {
     }
 }
 
+/// What a node that starts again begins with.
+#[derive(Default)]
+struct Restored {
+    kept: Option<Kept>,
+    records_damaged: u64,
+    news: Vec<Item>,
+}
+
+/// Gives a node its records back. Those that do not read are told of, and the rest is used.
+fn restore(node: &mut Node, now: Now, opened: Opened) -> Restored {
+    let Opened { kept, records, replaced } = opened;
+    let told = |Replaced { path, problem }| Item::StoreReplaced { path, problem };
+    let mut news: Vec<Item> = replaced.map(told).into_iter().collect();
+    let results = records.into_iter().map(|(key, value)| node.restore(now, &key, &value));
+    let problems: Vec<_> = results.filter_map(Result::err).collect();
+    let records_damaged = problems.len() as u64;
+    if let Some(first) = problems.first() {
+        news.push(Item::RecordsDamaged { count: records_damaged, problem: first.to_string() });
+    }
+    Restored { kept: Some(kept), records_damaged, news }
+}
+
 /// Whoever connects to a node or was dialled by it, for [`Builder::admit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -393,6 +457,15 @@ pub struct Candidate {
 
 #[derive(Clone)]
 struct Admit(AdmitHook);
+
+#[derive(Clone)]
+struct Shared(Arc<dyn Store>);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store(..)")
+    }
+}
 
 impl fmt::Debug for Admit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! What a program is told.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Message;
@@ -40,6 +41,26 @@ pub enum Event {
         problem: String,
         /// In how long.
         pause: Duration,
+    },
+    /// The store in the data directory was damaged. It has another name now, and an empty one its place, with
+    /// what could still be read. The node's identity is not in it, and stays.
+    StoreReplaced {
+        /// Where the damaged one is.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Records in the store do not read. The rest is used.
+    RecordsDamaged {
+        /// How many.
+        count: u64,
+        /// What is wrong with the first.
+        problem: String,
+    },
+    /// Records cannot be written to the store. That is tried again; told once, until it has worked again.
+    StoreFailed {
+        /// Why not.
+        problem: String,
     },
     /// Messages were dropped because the program read too slowly.
     Lagged {

@@ -6,7 +6,7 @@ mod message;
 mod stats;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::yield_now;
@@ -22,7 +22,6 @@ use crate::error::Error;
 use crate::identity::{KeyPair, MessageId, NodeId, ProtocolId};
 use crate::protocol::{Address, Command, Identity, Now, Received, Target, Trust};
 use crate::runtime::{Item, Runtime};
-use crate::store::DataDir;
 use crate::wire::Payload;
 use crate::wire::codes::{code, kind};
 
@@ -87,12 +86,11 @@ impl Drop for Guard {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Dropping a `Mesh` stops it at once; [`Mesh::close`] lets it finish writing first.
+/// Dropping a `Mesh` stops it at once, and waits for its store, if it has one; [`Mesh::close`] lets it finish
+/// writing to its links first.
 pub struct Mesh {
     identity: Identity,
     listening: Address,
-    /// In use until the node is closed.
-    data: Mutex<Option<DataDir>>,
     runtime: Guard,
 }
 
@@ -165,27 +163,15 @@ impl Mesh {
 
     /// Lets a node neither join nor be heard for a while, whole seconds: its links are closed, its
     /// broadcasts are neither handed up nor relayed. A new ban replaces the old. With a data directory it
-    /// is kept there, and holds after a restart too; [`Error::Data`] if it cannot be written, and then
-    /// it holds until the node is closed.
+    /// is kept there, and holds after a restart too; [`Mesh::flush`] waits until it is written.
     pub fn ban(&self, peer: &NodeId, time: Duration) -> Result<(), Error> {
         let until = self.runtime.0.now().wall.saturating_add_unsigned(time.as_secs());
-        self.joining_rule(Command::Ban { peer: peer.clone(), until })?;
-        self.keep_bans()
+        self.joining_rule(Command::Ban { peer: peer.clone(), until })
     }
 
-    /// Ends a ban, and no longer keeps it; errors as in [`Mesh::ban`].
+    /// Ends a ban, and no longer keeps it.
     pub fn unban(&self, peer: &NodeId) -> Result<(), Error> {
-        self.joining_rule(Command::Unban(peer.clone()))?;
-        self.keep_bans()
-    }
-
-    fn keep_bans(&self) -> Result<(), Error> {
-        let data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(data) = data.as_ref() else { return Ok(()) };
-        let now = self.runtime.0.now();
-        let owned = |(peer, until): (&NodeId, i64)| (peer.clone(), until);
-        let bans: Vec<_> = self.runtime.0.with_node(|node| node.bans(now).map(owned).collect());
-        Ok(data.set_bans(&bans)?)
+        self.joining_rule(Command::Unban(peer.clone()))
     }
 
     /// The bans in force.
@@ -205,6 +191,7 @@ impl Mesh {
             return Err(Error::Closed);
         }
         self.runtime.0.command_at_once(command);
+        self.runtime.0.flush_soon();
         Ok(())
     }
 
@@ -380,6 +367,9 @@ impl Mesh {
             Item::Disconnected { peer, reason } => Event::Disconnected { peer, reason },
             Item::SlowPeer { peer } => Event::SlowPeer { peer },
             Item::Redial { address, problem, pause } => Event::Redial { address, problem, pause },
+            Item::StoreReplaced { path, problem } => Event::StoreReplaced { path, problem },
+            Item::RecordsDamaged { count, problem } => Event::RecordsDamaged { count, problem },
+            Item::StoreFailed { problem } => Event::StoreFailed { problem },
             Item::Lagged(count) => Event::Lagged { count },
         })
     }
@@ -432,11 +422,21 @@ impl Mesh {
         self.runtime.0.stats()
     }
 
-    /// Leaves: writes what is queued, up to `Config::close_timeout`, closes every link, and stops.
-    /// Closing twice does no harm. What was received and not read can still be read.
+    /// Waits until everything that is to outlive the node and happened before is on the disk: bans, and what
+    /// else its store keeps. Without this that takes [`Config::flush_interval`](crate::Config::flush_interval). Many that wait at the same
+    /// time share one write. Done at once where there is neither a data directory nor a store.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails.
+    pub async fn flush(&self) -> Result<(), Error> {
+        Ok(self.runtime.0.flush().await?)
+    }
+
+    /// Leaves: writes what is queued, up to `Config::close_timeout`, closes every link, writes to the store
+    /// what waits for it, and stops. Closing twice does no harm. What was received and not read can still be
+    /// read.
     pub async fn close(&self) {
         self.runtime.0.close().await;
-        *self.data.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

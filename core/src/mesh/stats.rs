@@ -105,6 +105,12 @@ stats! {
     table_refused: |(node, _)| node.counters().table_refused;
     /// Versions of a table's keys that were not taken because they are stamped too far ahead of our clock.
     table_ahead: |(node, _)| node.counters().table_ahead;
+    /// Records written to the store.
+    records_kept: |(_, runtime)| runtime.keeping().0;
+    /// Records dropped because the store fails and too many wait for it already.
+    records_lost: |(_, runtime)| runtime.keeping().1;
+    /// Records of earlier runs that did not read.
+    records_damaged: |(_, runtime)| runtime.records_damaged;
     /// Frames read.
     frames_in: |(_, runtime)| runtime.traffic.frames_in.load(Ordering::Relaxed);
     /// Bytes read.

@@ -2,9 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::{BufMut, Bytes, BytesMut};
+
 use super::node::Node;
 use super::outbox::{CloseReason, Now, Outbox};
+use super::records::{self, RecordError};
 use crate::identity::NodeId;
+
+/// The version of a ban's record: behind it the second at which it ends.
+const BAN_VERSION: u8 = 1;
+
+fn record_name(peer: &NodeId) -> Vec<u8> {
+    [&[records::BANS], peer.as_str().as_bytes()].concat()
+}
+
+/// What is kept of a ban: its name and itself.
+pub(crate) fn ban_record(peer: &NodeId, until: i64) -> (Vec<u8>, Bytes) {
+    let mut value = BytesMut::new();
+    value.put_u8(BAN_VERSION);
+    value.put_i64(until);
+    (record_name(peer), value.freeze())
+}
 
 /// The joining rules: who is let in, as a neighbour and as an author.
 #[derive(Debug, Default)]
@@ -41,13 +59,28 @@ impl Node {
     }
 
     pub(super) fn ban(&mut self, now: Now, peer: NodeId, until: i64, out: &mut Outbox) {
-        self.admission.bans.retain(|_, until| now.wall < *until);
+        for (over, _) in self.admission.bans.extract_if(.., |_, until| *until <= now.wall) {
+            out.keep(record_name(&over), None);
+        }
+        let (key, value) = ban_record(&peer, until);
+        out.keep(key, Some(value));
         self.admission.bans.insert(peer, until);
         self.close_uninvited(now, out);
     }
 
-    pub(super) fn unban(&mut self, peer: &NodeId) {
-        self.admission.bans.remove(peer);
+    pub(super) fn unban(&mut self, peer: &NodeId, out: &mut Outbox) {
+        if self.admission.bans.remove(peer).is_some() {
+            out.keep(record_name(peer), None);
+        }
+    }
+
+    /// A ban of an earlier run. One that is over by the clock now may be in force by the right time.
+    pub(super) fn restore_ban(&mut self, name: &[u8], value: &[u8]) -> Result<(), RecordError> {
+        let peer = NodeId::from_bytes(name).map_err(|_| RecordError("a ban names no node"))?;
+        let [BAN_VERSION, until @ ..] = value else { return Err(RecordError("a ban of another version")) };
+        let until = until.try_into().map_err(|_| RecordError("a ban without an end"))?;
+        self.admission.bans.insert(peer, i64::from_be_bytes(until));
+        Ok(())
     }
 
     /// The bans in force: who, and up to which second of the wall clock.

@@ -458,7 +458,7 @@ impl Node {
             Command::Allow(peers) => self.allow(now, peers, out),
             Command::Disallow(peer) => self.disallow(now, &peer, out),
             Command::Ban { peer, until } => self.ban(now, peer, until, out),
-            Command::Unban(peer) => self.unban(&peer),
+            Command::Unban(peer) => self.unban(&peer, out),
             Command::Close => self.on_close(now, out),
         }
     }
@@ -726,6 +726,12 @@ impl Node {
             }
         };
         self.identity.pack(kind, stamp, code, payload).ok()
+    }
+
+    /// The highest of its own stamps, this run's or an earlier one's. Whoever stamps messages for it goes on
+    /// from there.
+    pub fn last_stamp(&self) -> i64 {
+        self.last_stamp
     }
 
     /// Later stamps are higher than this one.

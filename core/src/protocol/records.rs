@@ -1,6 +1,8 @@
 //! What a node keeps for when it starts again: records under names whose first byte says whose they
 //! are.
 
+#[cfg(feature = "net")]
+pub(crate) use super::admission::ban_record as ban;
 use super::node::Node;
 use super::outbox::Now;
 
@@ -11,6 +13,8 @@ pub struct RecordError(pub &'static str);
 
 /// The first byte of the names of a table's records.
 pub(super) const TABLE: u8 = b't';
+/// The first byte of the names of bans; behind it stands who is banned.
+pub(super) const BANS: u8 = b'x';
 
 impl Node {
     /// Takes back a record that an earlier run of this node kept. Call it for all of them, in order of
@@ -21,6 +25,7 @@ impl Node {
     pub fn restore(&mut self, now: Now, key: &[u8], value: &[u8]) -> Result<(), RecordError> {
         match key.split_first() {
             Some((&TABLE, key)) => self.restore_entry(now, key, value),
+            Some((&BANS, peer)) => self.restore_ban(peer, value),
             Some(_) => Err(RecordError("nobody knows its name")),
             None => Err(RecordError("its name is empty")),
         }

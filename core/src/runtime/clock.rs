@@ -61,6 +61,11 @@ impl Clock {
         last.map_or(clock, next)
     }
 
+    /// Stamps are higher than this one from now on.
+    pub(super) fn stamp_after(&self, stamp: i64) {
+        self.last_stamp.fetch_max(stamp, Ordering::Relaxed);
+    }
+
     /// When a time of the machine comes.
     pub(super) fn at(&self, mono: Duration) -> Instant {
         self.start + mono

@@ -1,6 +1,7 @@
 //! What waits for the program to read it: bounded, and honest about what did not fit.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub(crate) enum Item {
     Disconnected { peer: NodeId, reason: CloseReason },
     SlowPeer { peer: NodeId },
     Redial { address: Address, problem: String, pause: Duration },
+    StoreReplaced { path: PathBuf, problem: String },
+    RecordsDamaged { count: u64, problem: String },
+    StoreFailed { problem: String },
     Lagged(u64),
 }
 

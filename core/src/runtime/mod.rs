@@ -10,6 +10,7 @@
 mod clock;
 mod door;
 mod inbox;
+mod keeper;
 mod node;
 mod pace;
 mod queue;

@@ -14,6 +14,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::clock::Clock;
 use super::door::{Door, Guest};
 use super::inbox::{Inbox, Item};
+use super::keeper::Keeper;
 use super::queue::{LinkQueue, Pressure, TrafficCounters};
 use super::{reader, writer};
 use crate::config::Config;
@@ -23,6 +24,7 @@ use crate::protocol::{
     Address, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin,
     Outbox, Output, Reach, Received, Remote, Token, Trust,
 };
+use crate::store::{Kept, StoreError};
 use crate::transport::{Connection, Transport};
 use crate::wire::{DIGEST_LEN, Envelope, Message};
 
@@ -71,6 +73,11 @@ pub(crate) struct Runtime {
     pressure: Arc<Pressure>,
     transport: Transport,
     admit: Option<AdmitHook>,
+    /// Where there is anything to keep records in.
+    keeper: Option<Keeper>,
+    durable: bool,
+    /// Records of earlier runs that did not read.
+    pub(crate) records_damaged: u64,
     door: Arc<Door>,
     core: Mutex<Core>,
     hooks: Mutex<BTreeMap<u64, Hook>>,
@@ -93,12 +100,24 @@ pub(crate) struct Started {
     pub(crate) transport: Transport,
     pub(crate) listener: Option<TcpListener>,
     pub(crate) admit: Option<AdmitHook>,
+    pub(crate) kept: Option<Kept>,
+    pub(crate) durable: bool,
+    pub(crate) records_damaged: u64,
+    /// What the program is told first.
+    pub(crate) news: Vec<Item>,
 }
 
 impl Runtime {
-    pub(crate) fn start(started: Started) -> Arc<Self> {
+    /// The present for a machine that is not started yet: nothing it hears of is later by its steady time.
+    pub(crate) fn before_start() -> Now {
+        Now { mono: Duration::ZERO, ..Clock::new().exact() }
+    }
+
+    /// Fails if the system has no thread left for the store.
+    pub(crate) fn start(started: Started) -> std::io::Result<Arc<Self>> {
         let config = started.node.config().clone();
-        let runtime = Arc::new(Self {
+        let mut no_thread = None;
+        let runtime = Arc::new_cyclic(|runtime| Self {
             identity: started.node.identity().clone(),
             envelope: started.node.identity().envelope(),
             inbox: Inbox::new(config.inbox_messages, config.inbox_bytes),
@@ -106,6 +125,12 @@ impl Runtime {
             pressure: Arc::default(),
             transport: started.transport,
             admit: started.admit,
+            keeper: started.kept.and_then(|kept| {
+                let keeper = Keeper::start(kept, &config, runtime.clone());
+                keeper.map_err(|error| no_thread = Some(error)).ok()
+            }),
+            durable: started.durable,
+            records_damaged: started.records_damaged,
             door: Arc::new(Door::new(&config)),
             core: Mutex::new(Core {
                 node: started.node,
@@ -129,11 +154,16 @@ impl Runtime {
             handle: Handle::current(),
             config,
         });
+        if let Some(error) = no_thread {
+            return Err(error);
+        }
+        runtime.inbox.push(started.news.into_iter());
+        runtime.clock.stamp_after(runtime.with_node(Node::last_stamp));
         runtime.spawn(keep_time(runtime.clone()));
         if let Some(listener) = started.listener {
             runtime.spawn(accept(runtime.clone(), listener));
         }
-        runtime
+        Ok(runtime)
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -176,7 +206,10 @@ impl Runtime {
         inputs.for_each(|input| core.node.handle(now, input, &mut core.out));
         let must_wait = core.node.must_wait(now);
         self.settle(guard);
-        must_wait || self.pressure.relay.load(Ordering::Acquire) > 0 || self.inbox.is_full()
+        must_wait
+            || self.pressure.relay.load(Ordering::Acquire) > 0
+            || self.inbox.is_full()
+            || self.keeper.as_ref().is_some_and(Keeper::is_full)
     }
 
     /// After the machine was fed: does what it says, and lets go of it.
@@ -202,7 +235,7 @@ impl Runtime {
     fn carry_out(self: &Arc<Self>, core: &mut Core) {
         let Core { out, links, answers, items, .. } = core;
         let hooked = self.hooked.load(Ordering::Acquire) > 0;
-        let mut intake = None;
+        let (mut intake, mut records) = (None, None);
         let mut give = |item: Item| {
             if hooked {
                 items.push(item);
@@ -220,7 +253,11 @@ impl Runtime {
                         }
                     }
                 }
-                Output::Keep { .. } => {}
+                Output::Keep { key, value } => {
+                    if let Some(keeper) = &self.keeper {
+                        records.get_or_insert_with(|| keeper.intake()).keep(key, value);
+                    }
+                }
                 Output::Event(Event::Received(received)) => give(Item::Message(received)),
                 Output::Event(Event::Connected { peer, address, .. }) => {
                     give(Item::Connected { peer, address });
@@ -305,6 +342,7 @@ impl Runtime {
         if self.inbox.is_full() {
             self.inbox.wait_for_room(self.config.inbox_patience).await;
         }
+        self.wait_to_keep().await;
         loop {
             let wait = {
                 let mut core = self.core();
@@ -315,6 +353,43 @@ impl Runtime {
             }
             sleep(SEEN_PAUSE).await;
         }
+    }
+
+    /// Waits until there is room for more records on their way to the store.
+    pub(crate) async fn wait_to_keep(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.wait_for_room().await;
+        }
+    }
+
+    /// Waits until every record that the machine has given so far is on the disk. At once where there is
+    /// nothing to keep records in.
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        match &self.keeper {
+            Some(keeper) => keeper.flush().await,
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Runtime::flush`], if what is acknowledged must outlive the process.
+    #[allow(dead_code)]
+    pub(crate) async fn flush_if_durable(&self) -> Result<(), StoreError> {
+        match self.durable {
+            true => self.flush().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Has the records that wait written soon.
+    pub(crate) fn flush_soon(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.hurry();
+        }
+    }
+
+    /// Records written to the store, and those that were dropped because it fails.
+    pub(crate) fn keeping(&self) -> (u64, u64) {
+        self.keeper.as_ref().map(Keeper::counts).unwrap_or_default()
     }
 
     /// Waits until every link has room for own messages.
@@ -521,13 +596,31 @@ impl Runtime {
             }
         };
         let _ = timeout(self.config.close_timeout, written).await;
-        self.abort();
+        self.stop();
+        if self.keeper.is_some() {
+            let runtime = self.clone();
+            let closed = self.handle.spawn_blocking(move || runtime.close_store());
+            // It can only fail where everything is going down, and then it is done again by whoever drops us.
+            let _ = closed.await;
+        }
     }
 
-    /// Stops everything at once.
+    /// Stops everything at once, but for what is being written to the store.
     pub(crate) fn abort(&self) {
+        self.stop();
+        self.close_store();
+    }
+
+    fn stop(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         self.finish();
+    }
+
+    /// Writes the records that wait, and gives the store back.
+    fn close_store(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.close();
+        }
     }
 
     fn finish(&self) {

@@ -1,228 +1,124 @@
-//! What outlives a node: its data directory. Only this module knows what files are in it.
+//! What outlives a node: its data directory, and the store in it or one of the user's own.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `data_dir` | which files there are, and who may read them |
+//! | `layout` | what the keys in a store are, and how older layouts are taken over |
+//! | `memory`, `sled` | two stores |
+//! | `suite` | what any store must do |
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+mod data_dir;
+mod layout;
+mod memory;
+mod sled;
+mod suite;
 
-use crate::identity::{KeyPair, NodeId};
+use std::io;
+use std::sync::Arc;
 
-/// Held by whoever uses the directory.
-const LOCK: &str = "lock";
-/// The keys, as [`KeyPair::to_text`] writes them.
-const IDENTITY: &str = "identity";
-/// The longest file that is read as keys; they have 76 characters.
-const MAX_IDENTITY: u64 = 1024;
-/// Who may not join: a line each, the second since 1970 at which that ends, and the id.
-const BANS: &str = "bans";
-/// The longest file that is read as bans: those of 200,000 nodes.
-const MAX_BANS: u64 = 16 << 20;
+use bytes::Bytes;
 
-/// A node's data directory, in use by this process as long as this value is there:
-/// [`Builder::data_dir`](crate::Builder::data_dir) opens one by itself.
+pub use data_dir::{DataDir, DataError, read_owners_text, write_owners_text};
+pub(crate) use layout::{Kept, OpenError, Opened, Replaced};
+pub use memory::MemoryStore;
+pub use sled::SledStore;
+pub use suite::check_store;
+
+/// One change of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Of which key.
+    pub key: Vec<u8>,
+    /// What it holds from then on; `None` for nothing.
+    pub value: Option<Bytes>,
+}
+
+impl Write {
+    /// `key` holds `value` from then on.
+    pub fn put(key: impl Into<Vec<u8>>, value: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), value: Some(value.into()) }
+    }
+
+    /// `key` holds nothing from then on.
+    pub fn delete(key: impl Into<Vec<u8>>) -> Self {
+        Self { key: key.into(), value: None }
+    }
+}
+
+/// Records in the order of their keys, as a store gives them out.
+pub type Records<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), StoreError>> + 'a>;
+
+/// A place for records that outlive the node: values under keys, both bytes, sorted by key.
+///
+/// A node reads all its records once, when it is opened, and from then on only writes, from one thread
+/// of its own. So calls may block. A store of your own is given with [`Builder::store`](crate::Builder::store), and should pass
+/// [`check_store`].
 ///
 /// ```
-/// use peernet::DataDir;
+/// use peernet::store::{MemoryStore, Store, Write};
 ///
-/// # let path = std::env::temp_dir().join(format!("peernet-doc-{}", std::process::id()));
-/// let data = DataDir::open(&path)?;
-/// let keys = data.identity()?;
-/// assert_eq!(data.identity()?, keys, "made once, and kept");
-/// assert!(DataDir::open(&path).is_err(), "in use");
-/// # std::fs::remove_dir_all(path)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// let store = MemoryStore::default();
+/// store.apply(&[Write::put("a/1", "one"), Write::put("a/2", "two"), Write::delete("a/1")])?;
+/// store.flush()?;
+/// let all = store.scan_prefix(b"a/").collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(all, [("a/2".into(), "two".into())]);
+/// # Ok::<(), peernet::store::StoreError>(())
 /// ```
-#[derive(Debug)]
-pub struct DataDir {
-    path: PathBuf,
-    /// Locked until it is closed.
-    _lock: File,
+pub trait Store: Send + Sync {
+    /// What a key holds.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
+    /// Changes all these keys, in order, or if the process ends meanwhile, all or none of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be written; some may have been.
+    fn apply(&self, writes: &[Write]) -> Result<(), StoreError>;
+
+    /// All records whose keys begin with `prefix`, in the order of their keys. Ends after an error.
+    fn scan_prefix<'a>(&'a self, prefix: &[u8]) -> Records<'a>;
+
+    /// Returns when everything applied before will be there after a power failure.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be reached.
+    fn flush(&self) -> Result<(), StoreError>;
 }
 
-impl DataDir {
-    /// Takes a directory into use, and makes it if there is none, for its owner alone.
-    ///
-    /// # Errors
-    /// [`DataError`] if another node uses it, or if it cannot be made or written to.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
-        let path = path.as_ref().to_owned();
-        let failed = |source| DataError::Io { path: path.clone(), source };
-        let mut builder = DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(&path).map_err(failed)?;
-        let lock = owners_file().create(true).truncate(false).open(path.join(LOCK)).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(DataError::InUse { path }),
-            Err(TryLockError::Error(source)) => Err(DataError::Io { path, source }),
-        }
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        (**self).get(key)
     }
 
-    /// The keys of the node; made, and kept, when there are none.
-    ///
-    /// # Errors
-    /// [`DataError`] if the file with them can be read by others, is damaged, or cannot be read or
-    /// written.
-    pub fn identity(&self) -> Result<KeyPair, DataError> {
-        match self.kept_identity()? {
-            Some(keys) => Ok(keys),
-            None => {
-                let keys = KeyPair::generate(&mut rand::rng());
-                self.keep(IDENTITY, &keys.to_text())?;
-                Ok(keys)
-            }
-        }
+    fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+        (**self).apply(writes)
     }
 
-    /// Keeps these keys from now on, unless there are others.
-    ///
-    /// # Errors
-    /// [`DataError::OtherIdentity`] if there are, and as [`DataDir::identity`].
-    pub fn set_identity(&self, keys: &KeyPair) -> Result<(), DataError> {
-        match self.kept_identity()? {
-            Some(kept) if kept == *keys => Ok(()),
-            Some(_) => Err(DataError::OtherIdentity { path: self.path.join(IDENTITY) }),
-            None => self.keep(IDENTITY, &keys.to_text()),
-        }
+    fn scan_prefix<'a>(&'a self, prefix: &[u8]) -> Records<'a> {
+        (**self).scan_prefix(prefix)
     }
 
-    /// The bans that are kept: who, and up to which second since 1970 UTC.
-    ///
-    /// # Errors
-    /// [`DataError`] if the file with them is damaged or cannot be read.
-    pub fn bans(&self) -> Result<Vec<(NodeId, i64)>, DataError> {
-        let Some(text) = self.kept(BANS, MAX_BANS)? else { return Ok(Vec::new()) };
-        let ban = |line: &str| {
-            let (until, peer) = line.split_once(' ')?;
-            Some((NodeId::parse(peer).ok()?, until.parse().ok()?))
-        };
-        let bans = text.lines().filter(|line| !line.is_empty()).map(ban).collect::<Option<_>>();
-        bans.ok_or_else(|| DataError::Damaged { path: self.path.join(BANS) })
-    }
-
-    /// Keeps these bans and no others.
-    ///
-    /// # Errors
-    /// [`DataError`] if they cannot be written.
-    pub fn set_bans(&self, bans: &[(NodeId, i64)]) -> Result<(), DataError> {
-        let lines: Vec<String> = bans.iter().map(|(peer, until)| format!("{until} {peer}")).collect();
-        self.keep(BANS, &lines.join("\n"))
-    }
-
-    fn kept_identity(&self) -> Result<Option<KeyPair>, DataError> {
-        let text = self.kept(IDENTITY, MAX_IDENTITY)?;
-        let damaged = || DataError::Damaged { path: self.path.join(IDENTITY) };
-        text.map(|text| text.parse().map_err(|_| damaged())).transpose()
-    }
-
-    /// What a file holds, if there is one.
-    fn kept(&self, name: &str, max: u64) -> Result<Option<String>, DataError> {
-        match read_owners_text(&self.path.join(name), max) {
-            Ok(text) => Ok(Some(text)),
-            Err(DataError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Puts a file in place, whole or not at all, for its owner alone.
-    fn keep(&self, name: &str, text: &str) -> Result<(), DataError> {
-        let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
-        let write = || {
-            // Left behind by a process that was killed while it held the lock.
-            if new.exists() {
-                fs::remove_file(&new)?;
-            }
-            write_owners_text(&new, text)?;
-            fs::rename(&new, &path)?;
-            // So that the name outlives a power failure too.
-            #[cfg(unix)]
-            File::open(&self.path)?.sync_all()?;
-            Ok(())
-        };
-        write().map_err(|source| DataError::Io { path, source })
+    fn flush(&self) -> Result<(), StoreError> {
+        (**self).flush()
     }
 }
 
-/// For files that only their owner may read.
-fn owners_file() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// Writes a new file that only its owner can read: for keys and secrets.
-///
-/// # Errors
-/// If there is a file of that name, or it cannot be written.
-pub fn write_owners_text(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = owners_file().create_new(true).open(path)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()
-}
-
-/// Reads a file of `max` bytes at most that only its owner can read: for keys and secrets.
-///
-/// # Errors
-/// [`DataError::ReadableByOthers`], and others if it cannot be read, is longer, or is no text.
-pub fn read_owners_text(path: &Path, max: u64) -> Result<String, DataError> {
-    let failed = |source| DataError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-            return Err(DataError::ReadableByOthers { path: path.to_owned() });
-        }
-    }
-    let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let fits = bytes.len() as u64 <= max;
-    let text = String::from_utf8(bytes).ok().filter(|_| fits);
-    text.ok_or_else(|| DataError::Damaged { path: path.to_owned() })
-}
-
-/// Why a data directory, or a file for its owner alone, cannot be used.
+/// Why a store did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DataError {
-    /// It cannot be read, or not be written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Which file or directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another node uses the directory.
-    #[error("{} is in use by another node; give each a directory of its own", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Others can read what must be secret.
-    #[error(
-        "{} can be read by others, who may have copied it; if not, `chmod 600` it, else replace it",
-        path.display()
-    )]
-    ReadableByOthers {
-        /// The file.
-        path: PathBuf,
-    },
-    /// What is in the file is not what should be.
-    #[error(
-        "{} is damaged; put a copy of it back, or remove it (for an identity: to get another id)",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The directory belongs to another identity than the one that was given.
-    #[error("{} holds another identity than the one given; use one of the two", path.display())]
-    OtherIdentity {
-        /// The file.
-        path: PathBuf,
-    },
+pub enum StoreError {
+    /// A file of it cannot be read or written.
+    #[error("a file of the store cannot be read or written: {0}")]
+    Io(#[from] io::Error),
+    /// What is in it is not what was put there.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// A later version of peernet wrote what is in it.
+    #[error("a later version of peernet wrote what is in the store")]
+    Newer,
+    /// It failed by itself: for stores of one's own.
+    #[error("the store failed: {0}")]
+    Failed(String),
 }
