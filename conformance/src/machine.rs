@@ -6,15 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use peernet::identity::{NodeId, ProtocolId, PublicKey};
 use peernet::protocol::{
-    Authorship, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now,
-    Origin, Outbox, Output, Received, Remote, Target, Token, Trust,
+    Authorship, Change, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node,
+    Now, Origin, Outbox, Output, Received, Remote, TableError, TableOptions, Target, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
-use peernet::wire::{Decoder, Limits, Method};
+use peernet::wire::{Decoder, Limits, Method, Pack, value};
 use peernet::{Address, Config};
 use serde_json::{Map, Value as Json, json};
 
-use crate::json::{from_values, hex, to_values, unhex};
+use crate::json::{from_values, hex, to_value, to_values, unhex};
 use crate::reference::{Answer, keys, list, message, methods, parts, refused, text};
 
 /// A node, its clock, and what was agreed on its links.
@@ -41,8 +41,15 @@ impl Machine {
         };
         let config = config(node.get("config").ok_or(Answer::Unsupported)?)?;
         let seed = integer(node, "seed")?;
+        let mut machine = Node::new(identity, config, seed);
+        if let Some(table) = node.get("table") {
+            let leases = table.get("leases").and_then(Json::as_bool).ok_or(Answer::Unsupported)?;
+            machine = machine.with_table(TableOptions { leases });
+            // What it keeps for itself is nobody else's affair.
+            machine.keep_table(false);
+        }
         Ok(Self {
-            node: Node::new(identity, config, seed),
+            node: machine,
             start: node.get("wall").and_then(Json::as_i64).ok_or(Answer::Unsupported)?,
             mono: Duration::ZERO,
             last_stamp: i64::MIN,
@@ -96,6 +103,7 @@ impl Machine {
                     Input::LinkDown { link, reason }
                 }
             },
+            "set" | "delta" | "delete" => return self.change(what, with, done),
             _ => Input::Command(self.command(what, with)?),
         };
         self.feed(input, done)
@@ -161,10 +169,44 @@ impl Machine {
         })
     }
 
+    /// The program changes the table.
+    fn change(&mut self, what: &str, with: &Json, done: &mut Vec<Json>) -> Result<(), Answer> {
+        let (now, stamp) = (self.now(), self.stamp());
+        let key = Bytes::copy_from_slice(text(with, "key")?.as_bytes());
+        let value = || {
+            let value = to_value(with.get("value").ok_or(Answer::Unsupported)?)?;
+            let mut packed = Vec::new();
+            value.pack(&mut packed).map_err(refused)?;
+            Ok::<_, Answer>(Bytes::from(packed))
+        };
+        self.out.clear();
+        let changed = match what {
+            "set" => self.node.table_set(now, stamp, key, value()?, &mut self.out),
+            "delta" => self.node.table_delta(now, stamp, &key, value()?, &mut self.out),
+            _ => self.node.table_delete(now, stamp, &key, &mut self.out),
+        };
+        if let Err(error) = changed {
+            let error = match error {
+                TableError::Leased { .. } => "lease",
+                TableError::Absent => "absent",
+                TableError::Nil => "nil",
+                TableError::NotAMap(_) => "not_a_map",
+                TableError::Repeated => "repeated",
+                _ => "other",
+            };
+            done.push(json!({ "refused": { "error": error } }));
+        }
+        self.show_all(done)
+    }
+
     fn feed(&mut self, input: Input, done: &mut Vec<Json>) -> Result<(), Answer> {
         let now = self.now();
         self.out.clear();
         self.node.handle(now, input, &mut self.out);
+        self.show_all(done)
+    }
+
+    fn show_all(&mut self, done: &mut Vec<Json>) -> Result<(), Answer> {
         for output in &self.out.outputs {
             if let Output::Agree { link, read, .. } = output {
                 self.read.insert(*link, read.clone());
@@ -250,11 +292,24 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
                 _ => None,
             },
         } }),
+        Event::Changed(Change { key, value, owner, time, .. }) => {
+            let value = value.as_deref().map(unpacked).transpose()?;
+            json!({ "changed": { "key": hex(key), "value": value, "owner": owner.as_str(), "time": time } })
+        }
+        Event::Superseded { key, by, .. } => {
+            json!({ "superseded": { "key": hex(key), "by": by.as_str() } })
+        }
         Event::Redial { address, pause, .. } => json!({ "redial": {
             "address": [address.host, address.port],
             "pause": u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
         } }),
     })
+}
+
+/// One packed value.
+fn unpacked(packed: &[u8]) -> Result<Json, Answer> {
+    let values = value::unpack(packed, 1, &Limits::default()).map_err(refused)?;
+    Ok(from_values(&values).get(0).cloned().unwrap_or_default())
 }
 
 fn integer(json: &Json, key: &str) -> Result<u64, Answer> {

@@ -128,6 +128,11 @@ pub struct Config {
     /// Bytes of records waiting to be written to the store, at most (16 MiB). At the bound the links wait for
     /// the store. If it fails, further records are dropped and counted instead, and the program is told.
     pub keep_queue: usize,
+    /// Changes of a table waiting for one that watches it to read them, at most (16,384).
+    pub watch_changes: usize,
+    /// Bytes of such changes, at most (16 MiB). At either bound further ones are dropped, and whoever
+    /// watches is told how many by `lagged`. No link ever waits for it.
+    pub watch_bytes: usize,
     /// How long `close` waits for what is queued to be written (5 s).
     pub close_timeout: Duration,
     /// Keys of a table, at most, deleted ones included (1 Mi, of about 250 bytes besides their content), and
@@ -182,6 +187,8 @@ impl Default for Config {
             inbox_patience: Duration::from_millis(250),
             flush_interval: Duration::from_millis(500),
             keep_queue: 16 << 20,
+            watch_changes: 16_384,
+            watch_bytes: 16 << 20,
             close_timeout: Duration::from_secs(5),
             table_keys: 1 << 20,
             table_bytes: 256 << 20,
@@ -284,6 +291,9 @@ impl Config {
         }
         if self.keep_queue == 0 {
             return wrong("keep_queue", "the store needs room for at least one record");
+        }
+        if self.watch_changes == 0 || self.watch_bytes == 0 {
+            return wrong("watch_changes", "whoever watches needs room for at least one change");
         }
         if self.seen_capacity < 1024 {
             return wrong("seen_capacity", "give at least 1024");

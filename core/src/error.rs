@@ -1,8 +1,10 @@
 //! What can go wrong, with a stable code for each kind.
 
+use std::time::Duration;
+
 use crate::config::ConfigError;
 use crate::identity::NodeId;
-use crate::protocol::{AddressError, CommandError};
+use crate::protocol::{AddressError, CommandError, TableError};
 use crate::store::{DataError, OpenError, StoreError};
 use crate::wire::ValueError;
 
@@ -74,6 +76,37 @@ pub enum Error {
         "the same payload was broadcast just now, and others would take this for a copy; wait, or add something"
     )]
     Repeated,
+    /// In a table, the key is another's for now.
+    #[error("the key belongs to {owner} for another {} s", remaining.as_secs())]
+    Lease {
+        /// Whose.
+        owner: NodeId,
+        /// For how long.
+        remaining: Duration,
+    },
+    /// In a table, a bound is reached. Nothing makes room but deleting.
+    #[error("the table is full: {bound}")]
+    TableFull {
+        /// Which bound of [`Config`](crate::Config), and of whom.
+        bound: &'static str,
+    },
+    /// In a table, nil is no value.
+    #[error("nil marks deleted keys; delete the key instead")]
+    Nil,
+    /// In a table, only maps can be merged.
+    #[error("{what} is no map")]
+    NotAMap {
+        /// What is none.
+        what: &'static str,
+    },
+    /// In a table, the key is too long.
+    #[error("a key of {len} bytes is longer than {max}")]
+    Key {
+        /// Its length in bytes.
+        len: usize,
+        /// The longest accepted.
+        max: usize,
+    },
     /// A code that is not for users.
     #[error("code {code:#x} is reserved; codes for users begin at 0x31")]
     Code {
@@ -109,6 +142,11 @@ impl Error {
             Self::TooLarge { .. } => "too_large",
             Self::Full { .. } => "full",
             Self::Repeated => "repeated",
+            Self::Lease { .. } => "lease",
+            Self::TableFull { .. } => "table_full",
+            Self::Nil => "nil",
+            Self::NotAMap { .. } => "not_a_map",
+            Self::Key { .. } => "key",
             Self::Code { .. } => "code",
             Self::Lagged { .. } => "lagged",
             Self::Closed => "closed",
@@ -133,6 +171,25 @@ impl From<CommandError> for Error {
             CommandError::Unproven { .. } => Self::Unproven(error),
             CommandError::NotConnected { .. } => Self::NotConnected(error),
             CommandError::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<TableError> for Error {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Leased { owner, remaining } => Self::Lease { owner, remaining },
+            TableError::Full { bound } => Self::TableFull { bound },
+            TableError::Nil => Self::Nil,
+            TableError::Value(error) => Self::Value(error),
+            TableError::NotAMap(what) => Self::NotAMap { what },
+            TableError::Key { len, max } => Self::Key { len, max },
+            TableError::TooLarge { size, max } => Self::TooLarge { size, limit: max },
+            TableError::Repeated => Self::Repeated,
+            // Not met by those who look first.
+            TableError::NoTable | TableError::Absent => {
+                Self::Unsupported { what: "what is not there".to_owned(), instead: "look first" }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Peer-to-peer networking made easy: meshes that Python, Node, C and Rust programs share.
 //!
-//! [`Mesh`] is the front door. Below it, each usable alone and without a socket:
+//! [`Mesh`] is the front door, and [`SyncTable`] a table on top of it. Below them, each usable alone and without a socket:
 //!
 //! - [`wire`]: bytes to messages and back;
 //! - [`identity`]: node, protocol and message ids;
@@ -24,6 +24,8 @@ pub mod sim;
 #[cfg(feature = "net")]
 pub mod store;
 #[cfg(feature = "net")]
+mod table;
+#[cfg(feature = "net")]
 mod transport;
 pub mod wire;
 
@@ -37,6 +39,8 @@ pub use mesh::{
 pub use protocol::{Address, CloseReason, Kind};
 #[cfg(feature = "net")]
 pub use store::{DataDir, DataError, Store, StoreError};
+#[cfg(feature = "net")]
+pub use table::{Change, Changes, SyncTable};
 #[cfg(feature = "net")]
 #[doc(hidden)]
 pub use transport::tls::fuzzing;

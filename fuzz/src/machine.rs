@@ -541,6 +541,7 @@ impl Run {
                 assert!(self.tokens.remove(&token), "answered twice, or what nobody asked");
             }
             Event::Redial { pause, .. } => assert!(pause <= self.node.config().redial_max),
+            Event::Changed(_) | Event::Superseded { .. } => panic!("a mesh has no table"),
         }
     }
 

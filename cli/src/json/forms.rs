@@ -25,7 +25,7 @@ impl FormError {
         Self { place: String::new(), problem: problem.into() }
     }
 
-    fn inside(mut self, part: impl fmt::Display) -> Self {
+    pub(crate) fn inside(mut self, part: impl fmt::Display) -> Self {
         self.place = format!("{part}{}", self.place);
         self
     }
@@ -59,6 +59,14 @@ pub(crate) fn write_value(value: &Value, out: &mut String) {
             Some(pairs) => write_object(&pairs, out),
             None => write_pairs(pairs, out),
         },
+    }
+}
+
+/// Writes the key of a table: text where it is UTF-8, else bytes.
+pub(crate) fn write_key(key: &[u8], out: &mut String) {
+    match std::str::from_utf8(key) {
+        Ok(text) => write_text(text, out),
+        Err(_) => write_value(&Value::Bin(key.to_vec()), out),
     }
 }
 

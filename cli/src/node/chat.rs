@@ -1,10 +1,11 @@
 //! A node for people: a typed line goes to everyone, what arrives is shown.
 
 use peernet::protocol::CloseReason;
-use peernet::{Event, Kind, Mesh, Message, Value};
+use peernet::{Change, Error, Event, Kind, Message, SyncTable, Value};
 use tokio::sync::mpsc;
 
 use super::input;
+use super::member::Member;
 use super::output::Output;
 use super::session::{self, Stopped};
 use super::signals::Signals;
@@ -18,6 +19,12 @@ const HELP: &str = "\
   /quit            leave
   //text           a line that begins with /
 ";
+const TABLE_HELP: &str = "\
+  /set KEY TEXT    give a key a value, for everyone
+  /get KEY         the value of a key
+  /delete KEY      take it away, for everyone
+  /keys            all keys
+";
 
 /// What a typed line asks for.
 #[derive(Debug, PartialEq)]
@@ -27,6 +34,10 @@ enum Typed {
     Stats,
     Help,
     Quit,
+    Set(String, String),
+    Get(String),
+    Delete(String),
+    Keys,
     Unknown(String),
 }
 
@@ -40,13 +51,27 @@ impl Typed {
             Some("stats") => Self::Stats,
             Some("help" | "?") => Self::Help,
             Some("quit" | "exit") => Self::Quit,
-            Some(_) => Self::Unknown(text.into_owned()),
+            Some("keys") => Self::Keys,
+            Some(rest) => match rest.split_once(' ').map(|(what, rest)| (what, rest.trim())) {
+                Some(("get", key)) => Self::Get(key.to_owned()),
+                Some(("delete", key)) => Self::Delete(key.to_owned()),
+                Some(("set", rest)) if rest.contains(' ') => {
+                    let (key, value) = rest.split_once(' ').unwrap_or_default();
+                    Self::Set(key.to_owned(), value.trim().to_owned())
+                }
+                _ => Self::Unknown(text.into_owned()),
+            },
         }
     }
 }
 
 /// `invitation` is what others type to join, but for the address.
-pub(super) async fn run(mesh: Mesh, serve: bool, signals: Signals, invitation: &str) -> Result<(), Failure> {
+pub(super) async fn run(
+    mesh: Member,
+    serve: bool,
+    signals: Signals,
+    invitation: &str,
+) -> Result<(), Failure> {
     let chat = Chat { mesh, output: Output::start(), style: Style::for_stdout() };
     chat.greet(invitation).await;
     let talk = async |mut stopped: Stopped| {
@@ -55,11 +80,14 @@ pub(super) async fn run(mesh: Mesh, serve: bool, signals: Signals, invitation: &
             () = stopped.wait() => {}
         }
     };
-    session::run(&chat.mesh, &chat.output, signals, talk, chat.show_events()).await
+    let show = async {
+        tokio::join!(chat.show_events(), chat.show_changes());
+    };
+    session::run(&chat.mesh, &chat.output, signals, talk, show).await
 }
 
 struct Chat {
-    mesh: Mesh,
+    mesh: Member,
     output: Output,
     style: Style,
 }
@@ -84,7 +112,18 @@ impl Chat {
                 Typed::Say(text) => self.broadcast(text).await,
                 Typed::Peers => self.peers().await,
                 Typed::Stats => self.stats().await,
-                Typed::Help => self.output.write(HELP).await,
+                Typed::Help => {
+                    self.output.write(HELP).await;
+                    if self.mesh.table().is_some() {
+                        self.output.write(TABLE_HELP).await;
+                    }
+                }
+                Typed::Set(key, value) => {
+                    self.change(async |table| table.set(key, value).await.map(drop)).await;
+                }
+                Typed::Delete(key) => self.change(async |table| table.delete(key).await.map(drop)).await,
+                Typed::Get(key) => self.get(&key).await,
+                Typed::Keys => self.keys().await,
                 Typed::Quit => return,
                 Typed::Unknown(text) => {
                     self.say(&format!("There is no {}; /help shows what there is.", printable(&text))).await;
@@ -103,6 +142,42 @@ impl Chat {
             Err(error) => format!("Not sent: {error}."),
         };
         self.say(&self.style.bad(&problem)).await;
+    }
+
+    /// The table; without one, that is said.
+    async fn table(&self) -> Option<&SyncTable> {
+        let table = self.mesh.table();
+        if table.is_none() {
+            self.say("There is no table here; start with --network sync to have one.").await;
+        }
+        table
+    }
+
+    async fn change(&self, change: impl AsyncFnOnce(&SyncTable) -> Result<(), Error>) {
+        let Some(table) = self.table().await else { return };
+        // What comes of it is shown like any change.
+        if let Err(error) = change(table).await {
+            self.say(&self.style.bad(&format!("Not done: {error}."))).await;
+        }
+    }
+
+    async fn get(&self, key: &str) {
+        let Some(table) = self.table().await else { return };
+        let line = match (table.get(key), table.owner(key)) {
+            (Some(value), Some(owner)) => {
+                let value = readable(&[value]);
+                format!("  {} = {value}, set by {}", printable(key), self.style.node(&owner))
+            }
+            _ => format!("  {} has no value", printable(key)),
+        };
+        self.say(&line).await;
+    }
+
+    async fn keys(&self) {
+        let Some(table) = self.table().await else { return };
+        for (key, value) in table.items() {
+            self.say(&format!("  {} = {}", shown_key(&key), readable(&[value]))).await;
+        }
     }
 
     async fn peers(&self) {
@@ -132,6 +207,28 @@ impl Chat {
                 continue;
             }
             self.say(&self.describe(&event)).await;
+        }
+    }
+
+    /// Shows what happens to the table, until the node is closed.
+    async fn show_changes(&self) {
+        let Some(changes) = self.mesh.changes() else { return };
+        let mut changes = changes.lock().await;
+        loop {
+            let line = match changes.recv().await {
+                Ok(change) => self.describe_change(&change),
+                Err(Error::Lagged { count }) => self.describe(&Event::Lagged { count }),
+                Err(_) => return,
+            };
+            self.say(&line).await;
+        }
+    }
+
+    fn describe_change(&self, change: &Change) -> String {
+        let (owner, key) = (self.style.node(&change.owner), self.style.bold(&shown_key(&change.key)));
+        match &change.value {
+            Some(value) => format!("{owner}  {key} = {}", readable(std::slice::from_ref(value))),
+            None => format!("{owner}  {key} {}", self.style.dim("is deleted")),
         }
     }
 
@@ -167,6 +264,16 @@ impl Chat {
                     style.bad("!")
                 )
             }
+            Event::Superseded { key, value, by } => {
+                let (key, by) = (shown_key(key), style.node(by));
+                let lost = match value {
+                    Some(value) => {
+                        format!("what you set {key} to, {},", readable(std::slice::from_ref(value)))
+                    }
+                    None => format!("that you deleted {key}"),
+                };
+                format!("{} {lost} gave way to what {by} did", style.bad("!"))
+            }
             // An event of a later version of the library.
             other => printable(&format!("{other:?}")),
         }
@@ -182,6 +289,14 @@ impl Chat {
     }
 }
 
+/// A key for people: text where it is some.
+fn shown_key(key: &[u8]) -> String {
+    match std::str::from_utf8(key) {
+        Ok(key) => printable(key),
+        Err(_) => readable(&[key.into()]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +306,10 @@ mod tests {
         assert_eq!(Typed::read(b"hello /quit"), Typed::Say("hello /quit".to_owned()));
         assert_eq!(Typed::read(b"//etc"), Typed::Say("/etc".to_owned()));
         assert_eq!(Typed::read(b"/quit"), Typed::Quit);
+        assert_eq!(Typed::read(b"/set k  a b"), Typed::Set("k".to_owned(), "a b".to_owned()));
+        assert_eq!(Typed::read(b"/set k"), Typed::Unknown("/set k".to_owned()));
+        assert_eq!(Typed::read(b"/get k"), Typed::Get("k".to_owned()));
+        assert_eq!(Typed::read(b"/delete k"), Typed::Delete("k".to_owned()));
         assert_eq!(Typed::read(b"/stat"), Typed::Unknown("/stat".to_owned()));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use peernet::identity::{MessageId, NodeId};
 use peernet::{Error, Value};
 
-use crate::json::{Json, read_payload};
+use crate::json::{Json, read_payload, read_value};
 
 /// What a program asks for.
 #[derive(Debug, PartialEq)]
@@ -19,6 +19,11 @@ pub(super) enum Command {
     Ban { peer: NodeId, time: Duration },
     Unban { peer: NodeId },
     Bans,
+    Set { key: Vec<u8>, value: Value },
+    Get { key: Vec<u8> },
+    Delta { key: Vec<u8>, value: Value },
+    Delete { key: Vec<u8> },
+    Keys,
     Stats,
     Close,
 }
@@ -83,6 +88,18 @@ fn read_command(json: &Json) -> Result<Command, Problem> {
         Some(payload) => read_payload(payload).map_err(|error| Problem::new("value", error.to_string())),
         None => Err(Problem::usage(format!("{name} needs an array under \"payload\""))),
     };
+    let key = || match json.get("key").map(read_value) {
+        Some(Ok(Value::Str(key))) => Ok(key.into_bytes()),
+        Some(Ok(Value::Bin(key))) => Ok(key),
+        Some(Err(error)) => Err(Problem::new("value", error.inside("key").to_string())),
+        _ => Err(Problem::usage(format!("{name} needs a text or bytes under \"key\""))),
+    };
+    let value = || match json.get("value") {
+        Some(value) => {
+            read_value(value).map_err(|error| Problem::new("value", error.inside("value").to_string()))
+        }
+        None => Err(Problem::usage(format!("{name} needs something under \"value\""))),
+    };
     Ok(match name {
         "connect" => Command::Connect { address: text("address")?.to_owned() },
         "disconnect" => Command::Disconnect { peer: peer()? },
@@ -105,14 +122,19 @@ fn read_command(json: &Json) -> Result<Command, Problem> {
         "bans" => Command::Bans,
         "stats" => Command::Stats,
         "close" => Command::Close,
-        "set" | "get" | "delta" | "delete" | "keys" | "join" | "leave" => {
-            let text = format!("{name} belongs to a table, and this node is of a mesh");
+        "set" => Command::Set { key: key()?, value: value()? },
+        "get" => Command::Get { key: key()? },
+        "delta" => Command::Delta { key: key()?, value: value()? },
+        "delete" => Command::Delete { key: key()? },
+        "keys" => Command::Keys,
+        "join" | "leave" => {
+            let text = format!("{name} belongs to a chord table, and this node is of none");
             return Err(Problem::new("unsupported", text));
         }
         _ => {
             let text = format!(
                 "there is no command {name:?}; there are connect, disconnect, peers, broadcast, send, \
-                 reply, ban, unban, bans, stats and close"
+                 reply, ban, unban, bans, stats and close, and of a table set, get, delta, delete and keys"
             );
             return Err(Problem::usage(text));
         }
@@ -145,6 +167,10 @@ mod tests {
             read(r#"{"do":"ban","peer":"6URV","seconds":60}"#).command,
             Ok(Command::Ban { peer: banned, time: Duration::from_secs(60) })
         );
+        for (key, bytes) in [(r#""k""#, b"k"), (r#"{"$bin":"ff"}"#, b"\xff")] {
+            let set = read(&format!(r#"{{"do":"set","key":{key},"value":null}}"#));
+            assert_eq!(set.command, Ok(Command::Set { key: bytes.to_vec(), value: Value::Nil }));
+        }
         assert_eq!(read(r#"{"do":"peers"}"#), Request { reference: None, command: Ok(Command::Peers) });
     }
 
@@ -162,7 +188,11 @@ mod tests {
             (r#"{"ref":7,"do":"broadcast","payload":1}"#, "value"),
             (r#"{"ref":7,"do":"broadcast","payload":[{"$bin":"x"}]}"#, "value"),
             (r#"{"ref":7,"do":"reply","to":"00","payload":[]}"#, "usage"),
-            (r#"{"ref":7,"do":"set","key":"k","value":1}"#, "unsupported"),
+            (r#"{"ref":7,"do":"set","key":"k"}"#, "usage"),
+            (r#"{"ref":7,"do":"set","key":1,"value":1}"#, "usage"),
+            (r#"{"ref":7,"do":"get"}"#, "usage"),
+            (r#"{"ref":7,"do":"set","key":{"$bin":"x"},"value":1}"#, "value"),
+            (r#"{"ref":7,"do":"set","key":"k","value":{"$int":"x"}}"#, "value"),
             (r#"{"ref":7,"do":"join"}"#, "unsupported"),
         ] {
             let request = read(line);

@@ -3,6 +3,7 @@
 mod chat;
 mod command;
 mod input;
+mod member;
 mod output;
 mod script;
 mod session;
@@ -12,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peernet::identity::NodeId;
-use peernet::{Config, Encryption, Error, Mesh, Origins};
+use peernet::{Builder, Config, Encryption, Error, Mesh, Origins, SyncTable};
 
+use self::member::Member;
 use crate::failure::Failure;
 use crate::secret;
 
@@ -38,7 +40,8 @@ Without --json it is a chat: a typed line is broadcast, what arrives is printed.
 With --json it reads commands and writes events, one JSON object a line:
   {\"do\":\"broadcast\",\"payload\":[\"hello\"],\"ref\":1}
   {\"event\":\"result\",\"ref\":1,\"value\":{\"id\":\"…\",\"links\":1}}
-There are connect, disconnect, peers, broadcast, send, reply, ban, unban, bans, stats and close.
+There are connect, disconnect, peers, broadcast, send, reply, ban, unban, bans, stats and close; with
+--network sync also set, get, delta, delete and keys.
 
 Two nodes that talk:
   peernet node --listen 127.0.0.1:4444
@@ -115,11 +118,11 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         let signals = signals::Signals::new()?;
         let invitation = invitation(&args);
         let (json, serve) = (args.json, args.serve);
-        let mesh = open(args).await?;
+        let member = open(args).await?;
         if json {
-            script::run(mesh, serve, signals).await
+            script::run(member, serve, signals).await
         } else {
-            chat::run(mesh, serve, signals, &invitation).await
+            chat::run(member, serve, signals, &invitation).await
         }
     });
     // Nothing that still runs may hold up the end.
@@ -129,24 +132,39 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 
 /// What this version does not offer is said in one line before anything is opened.
 fn refuse_later_features(args: &Args) -> Result<(), Failure> {
-    let later = |what: &str, instead: &str| {
-        Err(Failure::usage(format!("{what} is not available in this version; {instead}")))
-    };
-    match args.network {
-        Network::Mesh => {}
-        Network::Sync => return later("--network sync", "there is --network mesh"),
-        Network::Chord => return later("--network chord", "there is --network mesh"),
+    if args.network == Network::Chord {
+        let text = "--network chord is not available in this version; there are mesh and sync";
+        return Err(Failure::usage(text));
     }
-    if args.no_leases {
-        return later("--no-leases", "it belongs to --network sync");
+    if args.no_leases && args.network != Network::Sync {
+        return Err(Failure::usage("--no-leases belongs to --network sync"));
     }
     Ok(())
 }
 
-async fn open(args: Args) -> Result<Mesh, Failure> {
+async fn open(args: Args) -> Result<Member, Failure> {
+    let opened = match args.network {
+        Network::Sync => {
+            let builder = SyncTable::builder().leases(!args.no_leases);
+            configured(builder, args)?.open().await.map(Member::of_table)
+        }
+        Network::Mesh | Network::Chord => {
+            configured(Mesh::builder(), args)?.open().await.map(Member::of_mesh)
+        }
+    };
+    opened.map_err(|error| match error {
+        Error::Listen { .. } => {
+            Failure::failed(format!("{error}; give another address with --listen, or port 0 for a free one"))
+        }
+        Error::Data(_) => Failure::failed(error),
+        error => Failure::usage(error),
+    })
+}
+
+fn configured<N>(builder: Builder<N>, args: Args) -> Result<Builder<N>, Failure> {
     let config = Config { close_timeout: LEAVE, trust_lookups: args.trust_lookups, ..Config::default() };
     let mut builder =
-        Mesh::builder().encryption(args.encryption.unwrap_or_default()).listen(args.listen).config(config);
+        builder.encryption(args.encryption.unwrap_or_default()).listen(args.listen).config(config);
     if let Some(subnet) = args.subnet {
         builder = builder.subnet(subnet);
     }
@@ -175,13 +193,7 @@ async fn open(args: Args) -> Result<Mesh, Failure> {
     if let (Some(certificate), Some(key)) = (args.certificate, args.key) {
         builder = builder.certificate(read(&certificate)?, read(&key)?);
     }
-    builder.open().await.map_err(|error| match error {
-        Error::Listen { .. } => {
-            Failure::failed(format!("{error}; give another address with --listen, or port 0 for a free one"))
-        }
-        Error::Data(_) => Failure::failed(error),
-        error => Failure::usage(error),
-    })
+    Ok(builder)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
@@ -191,6 +203,12 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 /// What others type to join, but for the address.
 fn invitation(args: &Args) -> String {
     let mut command = "peernet node".to_owned();
+    if args.network == Network::Sync {
+        command.push_str(" --network sync");
+    }
+    if args.no_leases {
+        command.push_str(" --no-leases");
+    }
     if let Some(encryption) = args.encryption.filter(|encryption| *encryption != Encryption::Tls) {
         command.push_str(&format!(" --encryption {}", encryption.protocol_name().to_lowercase()));
     }

@@ -5,16 +5,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use peernet::identity::{MessageId, NodeId};
-use peernet::{Address, Event, Mesh, Message};
+use peernet::{Address, Change, Error, Event, Mesh, Message, SyncTable, Value};
 use tokio::sync::mpsc;
 
 use super::command::{Command, Problem, Request};
 use super::input;
+use super::member::Member;
 use super::output::Output;
 use super::session::{self, Stopped};
 use super::signals::Signals;
 use crate::failure::Failure;
-use crate::json::{Json, Object};
+use crate::json::{Json, Object, write_key, write_value};
 
 /// Messages that can be answered by their id.
 const ANSWERABLE: usize = 1024;
@@ -30,7 +31,7 @@ enum End {
     Stopped,
 }
 
-pub(super) async fn run(mesh: Mesh, serve: bool, signals: Signals) -> Result<(), Failure> {
+pub(super) async fn run(mesh: Member, serve: bool, signals: Signals) -> Result<(), Failure> {
     let script = Script { mesh, output: Output::start(), recent: Mutex::default() };
     script.output.write(&listening(&script.mesh)).await;
     let talk = async |mut stopped: Stopped| {
@@ -39,11 +40,14 @@ pub(super) async fn run(mesh: Mesh, serve: bool, signals: Signals) -> Result<(),
             stopped.wait().await;
         }
     };
-    session::run(&script.mesh, &script.output, signals, talk, script.tell_events()).await
+    let tell = async {
+        tokio::join!(script.tell_events(), script.tell_changes());
+    };
+    session::run(&script.mesh, &script.output, signals, talk, tell).await
 }
 
 struct Script {
-    mesh: Mesh,
+    mesh: Member,
     output: Output,
     recent: Mutex<Recent>,
 }
@@ -57,6 +61,26 @@ impl Script {
             }
             self.output.write(&event_line(&event)).await;
         }
+    }
+
+    /// Writes what happens to the table, until the node is closed.
+    async fn tell_changes(&self) {
+        let Some(changes) = self.mesh.changes() else { return };
+        let mut changes = changes.lock().await;
+        loop {
+            let line = match changes.recv().await {
+                Ok(change) => change_line(&change),
+                Err(Error::Lagged { count }) => event_line(&Event::Lagged { count }),
+                Err(_) => return,
+            };
+            self.output.write(&line).await;
+        }
+    }
+
+    /// The table, if the node is of one.
+    fn table(&self) -> Result<&SyncTable, Problem> {
+        let text = "this node is of a mesh; start it with --network sync to have a table";
+        self.mesh.table().ok_or_else(|| Problem::new("unsupported", text))
     }
 
     /// Does one command after the other. One that takes long holds up those behind it, nothing else.
@@ -135,6 +159,23 @@ impl Script {
                 };
                 format!("[{}]", mesh.bans().into_iter().map(ban).collect::<Vec<_>>().join(","))
             }
+            Command::Set { key, value } => {
+                self.table()?.set(key, value).await?;
+                "null".to_owned()
+            }
+            Command::Get { key } => value_json(&self.table()?.get(key).unwrap_or(Value::Nil)),
+            Command::Delta { key, value } => {
+                self.table()?.delta(key, value).await?;
+                "null".to_owned()
+            }
+            Command::Delete { key } => {
+                self.table()?.delete(key).await?;
+                "null".to_owned()
+            }
+            Command::Keys => {
+                let keys = self.table()?.keys();
+                format!("[{}]", keys.iter().map(|key| key_json(key)).collect::<Vec<_>>().join(","))
+            }
             Command::Stats => {
                 let entries = mesh.stats().entries();
                 entries.into_iter().fold(Object::empty(), |all, (name, count)| all.number(name, count)).end()
@@ -191,6 +232,28 @@ fn address_json(address: Option<&Address>) -> Json {
     address.map_or(Json::Null, |address| Json::Text(address.to_string()))
 }
 
+fn key_json(key: &[u8]) -> String {
+    let mut text = String::new();
+    write_key(key, &mut text);
+    text
+}
+
+fn value_json(value: &Value) -> String {
+    let mut text = String::new();
+    write_value(value, &mut text);
+    text
+}
+
+fn change_line(change: &Change) -> String {
+    let event = Object::new("event", if change.value.is_some() { "update" } else { "delete" });
+    let event = event.raw("key", &key_json(&change.key));
+    let event = match &change.value {
+        Some(value) => event.raw("value", &value_json(value)),
+        None => event,
+    };
+    event.text("owner", change.owner.as_str()).number("time", change.time).line()
+}
+
 fn event_line(event: &Event) -> String {
     match event {
         Event::Message(message) => Object::new("event", "message")
@@ -214,6 +277,10 @@ fn event_line(event: &Event) -> String {
                 &format!("no link to {address}: {problem}; trying again in {:.1} s", pause.as_secs_f32()),
             )
             .text("code", "connect"),
+        Event::Superseded { key, value, by } => Object::new("event", "superseded")
+            .raw("key", &key_json(key))
+            .raw("value", &value_json(value.as_ref().unwrap_or(&Value::Nil)))
+            .text("by", by.as_str()),
         Event::Lagged { count } => Object::new("event", "lagged").number("count", *count),
         // An event of a later version of the library.
         other => Object::new("event", "other").text("detail", &format!("{other:?}")),

@@ -13,9 +13,10 @@ use super::{Guard, Mesh};
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::identity::{KeyPair, NodeId, ProtocolId, Secret, random_salt};
-use crate::protocol::{Address, Command, Identity, Input, Node, Now, Outbox, Target, Trust};
+use crate::protocol::{Address, Command, Identity, Input, Node, Now, Outbox, TableOptions, Target, Trust};
 use crate::runtime::{AdmitHook, Item, Runtime, Started};
 use crate::store::{DataDir, Kept, Opened, Replaced, Store, StoreError};
+use crate::table::SyncTable;
 use crate::transport::ssl::{Certificate, Ssl};
 use crate::transport::tls::Tls;
 use crate::transport::ws::{Origins, Ws};
@@ -74,7 +75,7 @@ impl FromStr for Encryption {
     }
 }
 
-/// What a node of the network `N` is opened with; from [`Mesh::builder`].
+/// What a node of the network `N` is opened with; from [`Mesh::builder`] and [`SyncTable::builder`].
 #[must_use = "nothing is opened before `open`"]
 pub struct Builder<N = Mesh> {
     options: Options,
@@ -93,10 +94,11 @@ impl<N> fmt::Debug for Builder<N> {
     }
 }
 
-/// The kinds of network.
+/// The kinds of network, and what only one of them can be opened with.
 #[derive(Debug, Clone, Copy)]
 enum Network {
     Mesh,
+    Table { leases: bool },
 }
 
 impl Network {
@@ -105,6 +107,15 @@ impl Network {
     fn name(self) -> &'static str {
         match self {
             Self::Mesh => "mesh",
+            Self::Table { .. } => "sync",
+        }
+    }
+
+    /// The subnet's name as it stands in protocol ids: nodes with and without leases never meet.
+    fn subnet(self, name: &str) -> String {
+        match self {
+            Self::Mesh => name.to_owned(),
+            Self::Table { leases } => format!("{name}{}", u8::from(leases)),
         }
     }
 }
@@ -144,6 +155,24 @@ impl Builder<Mesh> {
     }
 }
 
+impl Builder<SyncTable> {
+    pub(crate) fn for_table() -> Self {
+        Self::new(Network::Table { leases: true })
+    }
+
+    /// Whether whoever sets a key has it for an hour, in which nobody else can change it (yes). Nodes that
+    /// differ never meet.
+    pub fn leases(mut self, leases: bool) -> Self {
+        self.options.network = Network::Table { leases };
+        self
+    }
+
+    /// Opens the node, as [`Builder::open`] of a mesh does.
+    pub async fn open(self) -> Result<SyncTable, Error> {
+        Ok(SyncTable::new(self.options.open().await?))
+    }
+}
+
 impl<N> Builder<N> {
     fn new(network: Network) -> Self {
         let options = Options {
@@ -168,7 +197,7 @@ impl<N> Builder<N> {
         Self { options, network: PhantomData }
     }
 
-    /// The subnet's name (`mesh`). Only nodes of the same subnet and encryption join each other.
+    /// The subnet's name (that of the kind of network: `mesh`, `sync`). Only nodes of the same subnet and encryption join each other.
     pub fn subnet(mut self, name: impl Into<String>) -> Self {
         self.options.subnet = Some(name.into());
         self
@@ -326,6 +355,12 @@ impl Options {
         }
         let (identity, transport) = self.who(outward)?;
         let mut node = Node::new(identity.clone(), self.config, rand::random());
+        if let Network::Table { leases } = self.network {
+            node = node.with_table(TableOptions { leases });
+            // Nobody does yet.
+            node.watch_table(false);
+            node.keep_table(self.data_dir.is_some() || store.is_some());
+        }
         let now = Runtime::before_start();
         let protocol = identity.protocol.clone();
         let opened = spawn_blocking(move || Kept::open(data, store, &protocol));
@@ -387,10 +422,10 @@ impl Options {
     /// Who the node is, and how it shows that to others.
     fn who(&self, address: Address) -> Result<(Identity, Transport), Error> {
         let kind = self.network.name();
-        let subnet = self.subnet.as_deref().unwrap_or(kind);
+        let subnet = self.network.subnet(self.subnet.as_deref().unwrap_or(kind));
         if self.encryption != Encryption::Tls {
             let transport = self.unproven()?;
-            let protocol = ProtocolId::derive(subnet, self.encryption.protocol_name());
+            let protocol = ProtocolId::derive(&subnet, self.encryption.protocol_name());
             let salt = random_salt(&mut rand::rng());
             let id = NodeId::derive(&address.host, address.port, &protocol, &salt);
             return Ok((Identity { id, protocol, address, trust: Trust::Claimed }, transport));
@@ -398,7 +433,7 @@ impl Options {
         let keys = self.identity.clone().unwrap_or_else(|| KeyPair::generate(&mut rand::rng()));
         let signed = self.sign.unwrap_or(true);
         let encryption = format!("tls/{kind}{}", if signed { "" } else { "/unsigned" });
-        let protocol = ProtocolId::derive(subnet, &encryption);
+        let protocol = ProtocolId::derive(&subnet, &encryption);
         let tls = Tls::new(&keys, protocol.clone(), self.secret.as_ref()).map_err(|_| ConfigError {
             option: "encryption",
             problem: "the TLS library of this build lacks TLS 1.3; choose another",

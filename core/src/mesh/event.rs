@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Message;
 use crate::identity::NodeId;
 use crate::protocol::{Address, CloseReason};
+use crate::wire::Value;
 
 /// What can be read from a node.
 #[derive(Debug)]
@@ -61,6 +64,16 @@ pub enum Event {
     StoreFailed {
         /// Why not.
         problem: String,
+    },
+    /// In a table ([`SyncTable`](crate::SyncTable)), another's write has taken the place of one of this
+    /// node's, that had not heard of it or came after its lease.
+    Superseded {
+        /// Which key.
+        key: Bytes,
+        /// What this node had written; `None` if it had deleted the key.
+        value: Option<Value>,
+        /// Who wrote what stands now.
+        by: NodeId,
     },
     /// Messages were dropped because the program read too slowly.
     Lagged {

@@ -38,7 +38,7 @@ pub struct Ban {
 /// apart from it; far below the minute at which others refuse it.
 const MAX_AHEAD: i64 = 5;
 /// How often it is tried again after that.
-const REPEAT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const REPEAT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a packed broadcast was not sent.
 enum Unsent {
@@ -98,6 +98,10 @@ impl Mesh {
     /// Options for a new node.
     pub fn builder() -> Builder {
         Builder::for_mesh()
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime.0
     }
 
     /// This node's id.
@@ -370,6 +374,10 @@ impl Mesh {
             Item::StoreReplaced { path, problem } => Event::StoreReplaced { path, problem },
             Item::RecordsDamaged { count, problem } => Event::RecordsDamaged { count, problem },
             Item::StoreFailed { problem } => Event::StoreFailed { problem },
+            Item::Superseded { key, value, by } => {
+                let value = value.map(|packed| crate::table::unpack(&packed));
+                Event::Superseded { key, value, by }
+            }
             Item::Lagged(count) => Event::Lagged { count },
         })
     }

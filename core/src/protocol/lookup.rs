@@ -11,6 +11,7 @@ use super::dialler::Purpose;
 use super::node::{Node, Timer, Trust};
 use super::offence::Offence;
 use super::outbox::{Class, CommandError, LinkId, Now, Outbox, Token};
+use super::sync::Spare;
 use crate::identity::NodeId;
 use crate::wire::codes::{code, kind};
 use crate::wire::{Form, Limits, Message, Value, base58};
@@ -83,7 +84,7 @@ impl Node {
         for form in [Form::Str, Form::Bin] {
             let payload = [request.as_str().into(), id_value(&to, form)];
             if let Some(message) = self.pack(now, kind::BROADCAST, code::REQUEST, &payload) {
-                self.send_flood(None, Class::Own, message.into_body(), out);
+                self.send_flood(None, Spare::default(), Class::Own, message.into_body(), out);
             }
         }
         let waiting = vec![(token, message)];

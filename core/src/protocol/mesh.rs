@@ -30,7 +30,8 @@ impl Node {
             (Trust::Claimed, Some(digest)) => self.own.insert(digest),
             _ => self.use_stamp(message.header().time),
         }
-        self.send_flood(None, Class::Own, message.into_body(), out);
+        let spare = self.spare(&message);
+        self.send_flood(None, spare, Class::Own, message.into_body(), out);
     }
 
     /// The second and third rules: the author of a broadcast that is to be handled here, or `None`
@@ -90,7 +91,8 @@ impl Node {
             self.counters.relays_limited += 1;
             return Some(author);
         }
-        if self.send_flood(Some((from, &author)), Class::Relay, message.body().clone(), out) > 0 {
+        let spare = self.spare(message);
+        if self.send_flood(Some((from, &author)), spare, Class::Relay, message.body().clone(), out) > 0 {
             self.counters.relayed += 1;
         }
         Some(author)

@@ -22,7 +22,7 @@ use super::outbox::{
 };
 use super::reach::Reach;
 use super::seen::OwnIds;
-use super::sync::Table;
+use super::sync::{Spare, Table};
 use crate::config::Config;
 use crate::identity::{KeyPair, NodeId, ProtocolId};
 use crate::wire::codes::{code, kind};
@@ -180,6 +180,8 @@ pub(super) enum Timer {
     Pace,
     /// A node should have been found.
     Lookup,
+    /// A new neighbour is to be told more of the table.
+    Pairs(LinkId),
 }
 
 /// One node as a pure state machine. See the [module](super) for how it is driven.
@@ -382,7 +384,7 @@ impl Node {
             // 0.7 hands up a whisper code in a broadcast like any message.
             Some(code @ code::WHISPER) => self.deliver(Kind::Broadcast, code, author, from, message, out),
             Some(code @ (code::STORE | code::DELTA)) if self.sync.is_some() => {
-                self.on_table_broadcast(now, from, code, author, message, out);
+                self.on_table_broadcast(now, code, author, message, out);
             }
             _ => self.counters.unknown += 1,
         }
@@ -511,6 +513,7 @@ impl Node {
                 Timer::Redial => self.redial(now, out),
                 Timer::Pace => self.fill_outgoing(now, out),
                 Timer::Lookup => self.expire_lookups(now, out),
+                Timer::Pairs(link) => self.tell_pairs(now, link, out),
             }
         }
     }
@@ -750,24 +753,27 @@ impl Node {
         }
     }
 
-    /// Sends to many links, and remembers it as the last broadcast.
+    /// Sends to many links but those that it would end, and remembers it as the last broadcast.
     pub(super) fn send_flood(
         &mut self,
         except: Option<(LinkId, &NodeId)>,
+        spare: Spare,
         class: Class,
         body: Bytes,
         out: &mut Outbox,
     ) -> usize {
         self.sent += 1;
-        if self.legacy_peers == 0 {
+        if self.legacy_peers == 0 || spare.any() {
             self.last_flood = None;
         } else if body.len() <= MAX_RESEND {
             self.last_flood = Some(Sent { order: self.sent, body: body.clone() });
         }
+        let dialect = |link: &LinkId| Some(self.links.get(link)?.peer.as_ref()?.dialect);
         let links = self
             .table
             .iter()
-            .filter(|(peer, link)| except.is_none_or(|(from, author)| **link != from && *peer != author));
+            .filter(|(peer, link)| except.is_none_or(|(from, author)| **link != from && *peer != author))
+            .filter(|(_, link)| !spare.any() || dialect(link).is_some_and(|kind| !spare.spares(kind)));
         out.send_all(links.map(|(_, link)| *link), class, body)
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::identity::NodeId;
@@ -26,6 +27,7 @@ pub(crate) enum Item {
     StoreReplaced { path: PathBuf, problem: String },
     RecordsDamaged { count: u64, problem: String },
     StoreFailed { problem: String },
+    Superseded { key: Bytes, value: Option<Bytes>, by: NodeId },
     Lagged(u64),
 }
 
@@ -34,6 +36,7 @@ impl Item {
     fn weight(&self) -> usize {
         match self {
             Self::Message(received) => received.message.body().len(),
+            Self::Superseded { key, value, .. } => 64 + key.len() + value.as_ref().map_or(0, Bytes::len),
             _ => 64,
         }
     }

@@ -7,6 +7,7 @@
 //! because a hop between tasks costs more than everything the machine does with a message
 //! (`cargo bench`), and adds a wake-up to every latency.
 
+mod changes;
 mod clock;
 mod door;
 mod inbox;
@@ -17,5 +18,6 @@ mod queue;
 mod reader;
 mod writer;
 
+pub(crate) use changes::{Seen, Watcher};
 pub(crate) use inbox::Item;
-pub(crate) use node::{AdmitHook, Runtime, Started};
+pub(crate) use node::{AdmitHook, Runtime, Stamped, Started};

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::changes::{Watcher, Watchers};
 use super::clock::Clock;
 use super::door::{Door, Guest};
 use super::inbox::{Inbox, Item};
@@ -58,8 +59,17 @@ struct Core {
     answers: HashMap<Token, Answer>,
     /// What hooks should see.
     items: Vec<Item>,
+    /// Who watches the table.
+    watchers: Watchers,
     /// When the driver will look at the timers again.
     armed: Option<Duration>,
+}
+
+/// The present, and the stamp of a message made now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamped {
+    pub(crate) now: Now,
+    pub(crate) stamp: i64,
 }
 
 /// One running node.
@@ -138,6 +148,7 @@ impl Runtime {
                 links: BTreeMap::new(),
                 answers: HashMap::new(),
                 items: Vec::new(),
+                watchers: Watchers::default(),
                 armed: None,
             }),
             hooks: Mutex::default(),
@@ -233,7 +244,7 @@ impl Runtime {
     }
 
     fn carry_out(self: &Arc<Self>, core: &mut Core) {
-        let Core { out, links, answers, items, .. } = core;
+        let Core { out, links, answers, items, watchers, .. } = core;
         let hooked = self.hooked.load(Ordering::Acquire) > 0;
         let (mut intake, mut records) = (None, None);
         let mut give = |item: Item| {
@@ -265,8 +276,10 @@ impl Runtime {
                 Output::Event(Event::Disconnected { peer, reason }) => {
                     give(Item::Disconnected { peer, reason });
                 }
-                // Nobody watches a table yet.
-                Output::Event(Event::Changed(_) | Event::Superseded { .. }) => {}
+                Output::Event(Event::Changed(change)) => watchers.tell(&change),
+                Output::Event(Event::Superseded { key, value, by }) => {
+                    give(Item::Superseded { key, value, by });
+                }
                 Output::Event(Event::Redial { address, problem, pause }) => {
                     give(Item::Redial { address, problem, pause });
                 }
@@ -372,7 +385,6 @@ impl Runtime {
     }
 
     /// As [`Runtime::flush`], if what is acknowledged must outlive the process.
-    #[allow(dead_code)]
     pub(crate) async fn flush_if_durable(&self) -> Result<(), StoreError> {
         match self.durable {
             true => self.flush().await,
@@ -441,6 +453,28 @@ impl Runtime {
         let links = core.out.targets.len();
         self.carry_out(core);
         Ok(links)
+    }
+
+    /// Changes the table; returns what came of it and to how many links it went.
+    pub(crate) fn change<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Node, Stamped, &mut Outbox) -> T,
+    ) -> (T, usize) {
+        let mut guard = self.core();
+        let core = &mut *guard;
+        // Behind the lock, so that what is stamped later is not sent before.
+        let now = self.now();
+        let changed = change(&mut core.node, Stamped { now, stamp: self.stamp(now) }, &mut core.out);
+        let links = core.out.targets.len();
+        self.settle(guard);
+        (changed, links)
+    }
+
+    /// Tells of the table's changes from now on.
+    pub(crate) fn watch(&self) -> Arc<Watcher> {
+        let mut core = self.core();
+        core.node.watch_table(true);
+        core.watchers.add(self.config.watch_changes, self.config.watch_bytes)
     }
 
     /// Sends a whisper at once if its addressee is a neighbour, as it mostly is.
@@ -627,6 +661,7 @@ impl Runtime {
         self.closed.store(true, Ordering::Release);
         let mut core = self.core();
         core.answers.clear();
+        core.watchers.close();
         for (_, entry) in std::mem::take(&mut core.links) {
             entry.queue.kill();
         }

@@ -7,6 +7,7 @@ use rmp::decode;
 use super::entries::{Bounds, Entries, Full, Put, Stored};
 use super::{Change, Entry, LEASE, NIL, Rules, Table, TableError, Until, Version, millis};
 use crate::config::Config;
+use crate::identity::MessageId;
 use crate::protocol::node::{Node, Trust};
 use crate::protocol::outbox::{Event, Now, Outbox};
 use crate::protocol::records::{self, RecordError};
@@ -184,7 +185,7 @@ impl Node {
         key: &[u8],
         value: Option<&[u8]>,
         out: &mut Outbox,
-    ) -> Result<(), TableError> {
+    ) -> Result<MessageId, TableError> {
         let table = self.convergent().ok_or(TableError::NoTable)?;
         if key.len() > MAX_KEY {
             return Err(TableError::Key { len: key.len(), max: MAX_KEY });
@@ -202,8 +203,9 @@ impl Node {
         let write = Write::read(&message, leases).ok_or(TableError::NoTable)?;
         let stored = write.stored(&message, self.identity.id.clone(), message.body().clone(), millis(now));
         self.keep_version(now, key, stored, false, out).map_err(|Full(bound)| TableError::Full { bound })?;
+        let id = message.id();
         self.originate(message, out);
-        Ok(())
+        Ok(id)
     }
 
     /// The term, claim and stamp of a write of our own, made over what is held now.

@@ -26,10 +26,12 @@ use super::node::{Node, Trust};
 use super::outbox::{Event, LinkId, Now, Outbox};
 use super::records::RecordError;
 use crate::config::Config;
-use crate::identity::NodeId;
+use crate::identity::{MessageId, NodeId};
 use crate::wire::Message;
+use crate::wire::codes::code;
 use crate::wire::value::{self, Limits, Pack, Value, ValueError};
 
+pub(super) use legacy::Spare;
 pub use version::Version;
 
 /// How long a key stays its owner's after its last write.
@@ -90,7 +92,6 @@ enum Until {
     /// Up to a time of [`Now::mono`], in milliseconds. It may lie before zero.
     Mono(i64),
     /// Up to a time of [`Now::wall`].
-    #[allow(dead_code)]
     Wall(i64),
 }
 
@@ -153,6 +154,10 @@ pub enum TableError {
     /// The value is not one packed value.
     #[error(transparent)]
     Value(#[from] ValueError),
+    /// The same was written so often within a few seconds that others would take it for a copy. Never where
+    /// ids are proven.
+    #[error("the same was written too often just now; wait, or write something else")]
+    Repeated,
     /// Only maps can be merged.
     #[error("{0} is no map")]
     NotAMap(&'static str),
@@ -255,7 +260,7 @@ impl Node {
         }
     }
 
-    /// Gives a key a value: one packed msgpack value. `stamp` is that of a message made now, in
+    /// Gives a key a value, one packed msgpack value, and returns the id of the broadcast that says so. `stamp` is that of a message made now, in
     /// [`Trust::stamps_per_second`].
     ///
     /// # Errors
@@ -267,14 +272,14 @@ impl Node {
         key: Bytes,
         value: Bytes,
         out: &mut Outbox,
-    ) -> Result<(), TableError> {
+    ) -> Result<MessageId, TableError> {
         if value.as_ref() == [NIL] {
             return Err(TableError::Nil);
         }
         value::validate(&value, 1, &VALUE_LIMITS)?;
         match self.rules()? {
             Rules::Convergent(_) => self.write(now, stamp, &key, Some(&value), out),
-            Rules::Legacy(_) => self.legacy_set(now, stamp, key, value, out),
+            Rules::Legacy(_) => self.legacy_set(now, key, value, out),
         }
     }
 
@@ -288,13 +293,13 @@ impl Node {
         stamp: i64,
         key: &[u8],
         out: &mut Outbox,
-    ) -> Result<(), TableError> {
+    ) -> Result<MessageId, TableError> {
         if self.sync.as_ref().is_some_and(|table| table.get(key).is_none()) {
             return Err(TableError::Absent);
         }
         match self.rules()? {
             Rules::Convergent(_) => self.write(now, stamp, key, None, out),
-            Rules::Legacy(_) => self.legacy_delete(now, stamp, key, out),
+            Rules::Legacy(_) => self.legacy_delete(now, key, out),
         }
     }
 
@@ -310,7 +315,7 @@ impl Node {
         key: &[u8],
         delta: Bytes,
         out: &mut Outbox,
-    ) -> Result<(), TableError> {
+    ) -> Result<MessageId, TableError> {
         value::validate(&delta, 1, &VALUE_LIMITS)?;
         match self.rules()? {
             Rules::Convergent(_) => {
@@ -318,7 +323,7 @@ impl Node {
                 let merged = merge(old, &delta)?;
                 self.write(now, stamp, key, Some(&merged), out)
             }
-            Rules::Legacy(_) => self.legacy_delta(now, stamp, key, delta, out),
+            Rules::Legacy(_) => self.legacy_delta(now, key, &delta, out),
         }
     }
 
@@ -330,7 +335,6 @@ impl Node {
     pub(super) fn on_table_broadcast(
         &mut self,
         now: Now,
-        from: LinkId,
         code: u64,
         author: NodeId,
         message: Message,
@@ -338,7 +342,7 @@ impl Node {
     ) {
         match self.rules() {
             Ok(Rules::Convergent(_)) => self.on_write(now, code, &message, out),
-            Ok(Rules::Legacy(_)) => self.on_legacy_broadcast(now, from, code, author, message, out),
+            Ok(Rules::Legacy(_)) => self.on_legacy_broadcast(now, author, &message, out),
             Err(_) => self.counters.unknown += 1,
         }
     }
@@ -353,7 +357,7 @@ impl Node {
         out: &mut Outbox,
     ) {
         match self.rules() {
-            Ok(Rules::Legacy(_)) => self.on_legacy_whisper(now, from, code, message, out),
+            Ok(Rules::Legacy(_)) if code == code::STORE => self.on_legacy_whisper(now, from, &message, out),
             _ => self.counters.unknown += 1,
         }
     }
@@ -370,7 +374,7 @@ impl Node {
     pub(super) fn restore_entry(&mut self, now: Now, key: &[u8], value: &[u8]) -> Result<(), RecordError> {
         match self.rules() {
             Ok(Rules::Convergent(_)) => self.restore_version(now, key, value),
-            Ok(Rules::Legacy(_)) => self.restore_legacy(now, key, value),
+            Ok(Rules::Legacy(_)) => self.restore_legacy(key, value),
             Err(_) => Err(RecordError("the node has no table")),
         }
     }
