@@ -147,6 +147,10 @@ pub struct Counters {
     pub table_refused: u64,
     /// Versions of keys that were not taken because they are stamped too far ahead of our clock.
     pub table_ahead: u64,
+    /// Whispers about tables that answer nothing we asked.
+    pub table_unasked: u64,
+    /// Questions about tables that were not answered because a peer asks too much.
+    pub table_limited: u64,
     /// Broadcasts that were not passed on because there were too many of their author's.
     pub relays_limited: u64,
     /// Broadcasts dropped because their author may not join.
@@ -178,6 +182,8 @@ pub(super) enum Timer {
     Redial,
     /// Addresses that peers named may be dialled again.
     Pace,
+    /// Tables should be compared, or deleted keys forgotten.
+    Table,
     /// A node should have been found.
     Lookup,
     /// A new neighbour is to be told more of the table.
@@ -344,7 +350,7 @@ impl Node {
     }
 
     /// Honest nodes verify what they relay, so it was the neighbour that forged or altered it.
-    fn on_forged(&mut self, now: Now, from: LinkId, out: &mut Outbox) {
+    pub(super) fn on_forged(&mut self, now: Now, from: LinkId, out: &mut Outbox) {
         self.counters.forged += 1;
         match self.links.get(&from) {
             Some(link) if link.peer.is_some() => self.close_link(now, from, CloseReason::Forged, out),
@@ -514,6 +520,7 @@ impl Node {
                 Timer::Pace => self.fill_outgoing(now, out),
                 Timer::Lookup => self.expire_lookups(now, out),
                 Timer::Pairs(link) => self.tell_pairs(now, link, out),
+                Timer::Table => self.on_table_timer(now, out),
             }
         }
     }
@@ -644,6 +651,9 @@ impl Node {
     fn drop_link(&mut self, now: Now, id: LinkId, reason: CloseReason, out: &mut Outbox) {
         self.judge_end(now, id, &reason);
         let Some(link) = self.links.remove(&id) else { return };
+        if let Some(peer) = &link.peer {
+            self.table_parts(now, &peer.id);
+        }
         match &link.peer {
             None => self.counters.handshakes_failed += 1,
             Some(peer) if self.table.get(&peer.id) == Some(&id) => {
@@ -719,7 +729,13 @@ impl Node {
     }
 
     /// Packs a message of ours. Our own values always have a msgpack form.
-    pub(super) fn pack(&mut self, now: Now, kind: u64, code: u64, payload: &[Value]) -> Option<Message> {
+    pub(super) fn pack(
+        &mut self,
+        now: Now,
+        kind: u64,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Option<Message> {
         let stamp = match self.identity.trust {
             Trust::Claimed => now.wall,
             Trust::Proven { .. } => {

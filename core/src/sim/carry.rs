@@ -15,13 +15,15 @@ use super::queue::{Content, Dial, Happening, Parcel};
 use super::{NodeIndex, Occurrence};
 use crate::identity::MessageId;
 use crate::protocol::{
-    Class, CloseReason, DialId, Event, Input, LinkId, Origin, Outbox, Output, Remote, Trust,
+    Class, CloseReason, DialId, Event, Input, LinkId, Node, Origin, Outbox, Output, Remote, Trust,
 };
 use crate::wire::codes::kind;
 use crate::wire::{Limits, Message, unverified};
 
 /// An end that only reads does so this long at most, as in `runtime`.
 const LINGER: Duration = Duration::from_secs(2);
+/// How late copies and reordered messages come, at most.
+const LATE: Duration = Duration::from_secs(3);
 /// Least time between two arrivals at one end, to keep their order.
 const TICK: Duration = Duration::from_nanos(1);
 
@@ -156,12 +158,24 @@ impl Network {
     /// Gives an input to a machine and does what it says. `parcel` is what brought it.
     pub(super) fn feed(&mut self, node: NodeIndex, input: Input, parcel: Option<&Parcel>) {
         let now = self.now_of(node);
-        let mut out = std::mem::take(&mut self.out);
-        if let Some(machine) = &mut self.hosts[node.0].machine {
-            machine.handle(now, input, &mut out);
+        self.drive(node, parcel, |machine, out| {
+            machine.handle(now, input, out);
             // A real reader would wait for as long as this says so. Simulated ones do not, but it
             // also makes the machine forget what it may not keep.
             let _ = machine.must_wait(now);
+        });
+    }
+
+    /// Lets a machine do something, and does what it says.
+    pub(super) fn drive(
+        &mut self,
+        node: NodeIndex,
+        parcel: Option<&Parcel>,
+        work: impl FnOnce(&mut Node, &mut Outbox),
+    ) {
+        let mut out = std::mem::take(&mut self.out);
+        if let Some(machine) = &mut self.hosts[node.0].machine {
+            work(machine, &mut out);
         }
         self.carry_out(node, &mut out, parcel);
         out.clear();
@@ -169,9 +183,9 @@ impl Network {
         self.arm(node);
     }
 
-    fn arm(&mut self, node: NodeIndex) {
+    pub(super) fn arm(&mut self, node: NodeIndex) {
         let host = &self.hosts[node.0];
-        let Some(next) = host.machine.as_ref().and_then(crate::protocol::Node::next_timer) else { return };
+        let Some(next) = host.machine.as_ref().and_then(Node::next_timer) else { return };
         if host.armed.is_none_or(|armed| next < armed) {
             let at = next.max(self.now);
             self.hosts[node.0].armed = Some(at);
@@ -200,7 +214,14 @@ impl Network {
                     let latency = self.rng.random_range(self.options.latency.clone());
                     self.schedule(since + latency, Happening::Knock { dial, latency });
                 }
-                Output::Agree { .. } | Output::Keep { .. } => {}
+                Output::Agree { .. } => {}
+                Output::Keep { key, value } => {
+                    let store = &mut self.hosts[node.0].store;
+                    match value {
+                        Some(value) => store.insert(key, value),
+                        None => store.remove(&key),
+                    };
+                }
                 Output::Close { link, reason } => self.close_end(EndId::of(link), &reason),
                 Output::Event(event) => self.tell(node, event, parcel),
             }
@@ -257,7 +278,16 @@ impl Network {
         }
         match (lost, class) {
             (false, _) => {
-                let at = self.arrival_time(from.other());
+                let mut at = self.arrival_time(from.other());
+                let often = |part: f64| if class == Class::Control { 0.0 } else { part.min(1.0) };
+                let (twice, late) = (often(self.options.duplication), often(self.options.reordering));
+                if twice > 0.0 && self.rng.random_bool(twice) {
+                    let again = at + self.rng.random_range(Duration::ZERO..=LATE);
+                    self.schedule(again, Happening::Arrive { end: from.other(), parcel: parcel.clone() });
+                }
+                if late > 0.0 && self.rng.random_bool(late) {
+                    at += self.rng.random_range(Duration::ZERO..=LATE);
+                }
                 self.schedule(at, Happening::Arrive { end: from.other(), parcel });
             }
             (true, Class::Control) => self.traffic.control_lost += 1,

@@ -42,7 +42,9 @@
 //!   (handshakes, keep-alive) are lost only with [`Options::control_loss`].
 //! - [`Network::crash`] ends a process: its peers see the connection end. [`Network::power_off`] ends
 //!   a machine: nobody is told anything, and only keep-alive finds out. [`Network::silence`] does that
-//!   to the connections between two nodes. [`Network::restart`] starts the program again.
+//!   to the connections between two nodes. [`Network::restart`] starts the program again, with what it
+//!   kept; [`Network::wipe`] loses that.
+//! - With [`Options::table`] every node has a table, which [`Network::table_set`] and its sisters write.
 //! - [`Network::partition`] breaks every connection between groups, and no dial crosses until
 //!   [`Network::heal`].
 //! - With [`Options::signed`] the network is a signed `tls` subnet: ids are proven on every link, and
@@ -69,7 +71,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::protocol::Event;
+use crate::protocol::{Event, TableError, TableOptions};
 use crate::wire::ValueError;
 
 pub use delivery::{Arrival, Delivery};
@@ -97,6 +99,16 @@ pub struct Options {
     pub keep_events: bool,
     /// Whether ids are proven and authors sign their broadcasts (no).
     pub signed: bool,
+    /// Whether ids are proven, also where authors do not sign (no).
+    pub proven: bool,
+    /// Whether every node has a table, and of which kind (none).
+    pub table: Option<TableOptions>,
+    /// Part of the users' and relayed messages that arrive twice, 0 to 1 (0). TCP does neither this nor what
+    /// follows; what must hold in spite of it holds when links break and others carry the rest, too.
+    pub duplication: f64,
+    /// Part of the users' and relayed messages that arrive late, behind what was sent after them on the
+    /// same link, 0 to 1 (0).
+    pub reordering: f64,
 }
 
 impl Default for Options {
@@ -109,6 +121,10 @@ impl Default for Options {
             control_loss: 0.0,
             keep_events: true,
             signed: false,
+            proven: false,
+            table: None,
+            duplication: 0.0,
+            reordering: 0.0,
         }
     }
 }
@@ -166,4 +182,7 @@ pub enum Error {
     /// A value has no form on the wire.
     #[error(transparent)]
     Value(#[from] ValueError),
+    /// The node's table refused it.
+    #[error(transparent)]
+    Table(#[from] TableError),
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -13,12 +14,12 @@ use super::{Error, Hostile, NodeIndex, Occurrence, Options};
 use crate::config::Config;
 use crate::identity::{KeyPair, MessageId, NodeId, ProtocolId};
 use crate::protocol::{
-    Address, Command, CommandError, Counters, Identity, Input, Kind, Neighbour, Node, Now, Outbox, Target,
-    Token, Trust,
+    Address, Command, CommandError, Counters, Identity, Input, Kind, Neighbour, Node, Now, Outbox,
+    TableError, Target, Token, Trust,
 };
 use crate::wire::body;
 use crate::wire::codes::{code, kind};
-use crate::wire::{Message, Payload};
+use crate::wire::{Message, Pack, Payload};
 
 /// What every simulated clock says at the start, in seconds since 1970, unless it is wrong.
 const EPOCH: i64 = 1_700_000_000;
@@ -50,6 +51,8 @@ pub(super) struct Host {
     pub(super) skew: i64,
     /// The last of its program's stamps.
     last_stamp: i64,
+    /// What its machine kept for its next start.
+    pub(super) store: BTreeMap<Vec<u8>, Bytes>,
     /// Decides what it sends, if it is not honest.
     pub(super) hostile: Option<Box<dyn Hostile>>,
     pub(super) group: usize,
@@ -59,6 +62,26 @@ pub(super) struct Host {
     pub(super) connections: Vec<usize>,
     /// When its timer will be looked at next.
     pub(super) armed: Option<Duration>,
+}
+
+fn protocol(options: &Options) -> ProtocolId {
+    let kind = if options.table.is_some() { "sync" } else { "mesh" };
+    let subnet = match options.table {
+        None => "sim",
+        Some(table) if table.leases => "sim1",
+        Some(_) => "sim0",
+    };
+    match options {
+        Options { signed: true, .. } => ProtocolId::derive(subnet, &format!("tls/{kind}")),
+        Options { proven: true, .. } => ProtocolId::derive(subnet, &format!("tls/{kind}/unsigned")),
+        _ => ProtocolId::derive(subnet, "Plaintext"),
+    }
+}
+
+fn packed(value: &(impl Pack + ?Sized)) -> Result<Bytes, Error> {
+    let mut packed = Vec::new();
+    value.pack(&mut packed)?;
+    Ok(packed.into())
 }
 
 /// Simulated nodes and the network between them. See the [module](super).
@@ -89,7 +112,7 @@ impl Network {
     pub fn new(options: Options) -> Self {
         Self {
             rng: SmallRng::seed_from_u64(options.seed),
-            protocol: ProtocolId::derive("sim", if options.signed { "tls/mesh" } else { "Plaintext" }),
+            protocol: protocol(&options),
             options,
             now: Duration::ZERO,
             queue: Queue::default(),
@@ -128,9 +151,10 @@ impl Network {
         let [.., x, y, z] = index.0.to_be_bytes();
         let host = format!("10.{x}.{y}.{z}");
         let salt = format!("{} {}", self.options.seed, index.0);
-        let (id, trust) = if self.options.signed {
+        let signed = self.options.signed;
+        let (id, trust) = if signed || self.options.proven {
             let keys = KeyPair::from_secret(body::digest(salt.as_bytes()));
-            (NodeId::of_key(&keys.public(), &self.protocol), Trust::Proven { keys, signed: true })
+            (NodeId::of_key(&keys.public(), &self.protocol), Trust::Proven { keys, signed })
         } else {
             (NodeId::derive(&host, PORT, &self.protocol, &salt), Trust::Claimed)
         };
@@ -146,6 +170,7 @@ impl Network {
             life: 0,
             skew: 0,
             last_stamp: i64::MIN,
+            store: BTreeMap::new(),
             hostile: None,
             group: 0,
             connects: Vec::new(),
@@ -163,9 +188,19 @@ impl Network {
 
     fn start(&mut self, node: NodeIndex) {
         let seed = self.rng.next_u64();
+        let now = self.now_of(node);
         let host = &mut self.hosts[node.0];
-        host.machine = Some(Node::new(host.identity.clone(), host.config.clone(), seed));
+        let mut machine = Node::new(host.identity.clone(), host.config.clone(), seed);
+        if let Some(options) = self.options.table {
+            machine = machine.with_table(options);
+        }
+        for (key, value) in &host.store {
+            let restored = machine.restore(now, key, value);
+            debug_assert_eq!(restored, Ok(()), "what a machine keeps it takes back");
+        }
+        host.machine = Some(machine);
         host.dark = false;
+        self.arm(node);
     }
 
     /// All nodes, in the order in which they were added.
@@ -302,6 +337,54 @@ impl Network {
         Ok((id, token))
     }
 
+    /// Lets a node's program set a key of the table.
+    ///
+    /// # Errors
+    /// [`Error::Down`] if the node is down; [`Error::Table`] if its table refuses.
+    pub fn table_set(
+        &mut self,
+        node: NodeIndex,
+        key: &[u8],
+        value: &(impl Pack + ?Sized),
+    ) -> Result<(), Error> {
+        let (key, value) = (Bytes::copy_from_slice(key), packed(value)?);
+        self.write(node, |machine, now, stamp, out| machine.table_set(now, stamp, key, value, out))
+    }
+
+    /// Lets a node's program delete a key of the table; errors as in [`Network::table_set`].
+    ///
+    /// # Errors
+    /// As in [`Network::table_set`].
+    pub fn table_delete(&mut self, node: NodeIndex, key: &[u8]) -> Result<(), Error> {
+        self.write(node, |machine, now, stamp, out| machine.table_delete(now, stamp, key, out))
+    }
+
+    /// Lets a node's program merge a map into a key of the table.
+    ///
+    /// # Errors
+    /// As in [`Network::table_set`].
+    pub fn table_delta(
+        &mut self,
+        node: NodeIndex,
+        key: &[u8],
+        delta: &(impl Pack + ?Sized),
+    ) -> Result<(), Error> {
+        let delta = packed(delta)?;
+        self.write(node, |machine, now, stamp, out| machine.table_delta(now, stamp, key, delta, out))
+    }
+
+    fn write(
+        &mut self,
+        node: NodeIndex,
+        write: impl FnOnce(&mut Node, Now, i64, &mut Outbox) -> Result<(), TableError>,
+    ) -> Result<(), Error> {
+        self.check_up(node)?;
+        let (now, stamp) = (self.now_of(node), self.stamp(node));
+        let mut written = Ok(());
+        self.drive(node, None, |machine, out| written = write(machine, now, stamp, out));
+        Ok(written?)
+    }
+
     /// Lets a node end as a program should: it closes its links and stays down.
     pub fn close(&mut self, node: NodeIndex) {
         if self.is_up(node) {
@@ -392,8 +475,8 @@ impl Network {
         self.hosts[node.0].dark = true;
     }
 
-    /// Starts a node that is down (or crashes and starts one that is up): the same identity, no
-    /// memory. Its program connects to whom it connected to before.
+    /// Starts a node that is down (or crashes and starts one that is up): the same identity, and of its
+    /// memory what its machine had kept. Its program connects to whom it connected to before.
     pub fn restart(&mut self, node: NodeIndex) {
         self.crash(node);
         self.hosts[node.0].life += 1;
@@ -401,6 +484,11 @@ impl Network {
         for to in self.hosts[node.0].connects.clone() {
             self.dial(node, to);
         }
+    }
+
+    /// A node's disk is lost: what it kept is gone with its next start.
+    pub fn wipe(&mut self, node: NodeIndex) {
+        self.hosts[node.0].store.clear();
     }
 
     fn stop(&mut self, node: NodeIndex) {

@@ -351,6 +351,7 @@ impl Envelope {
 
     /// As [`Envelope::read`], where the header has been read from the same bytes already. The message
     /// is made where it is to stay: copied while it is still being written, it would cost more.
+    #[cfg(feature = "net")]
     pub(crate) fn read_behind(
         &self,
         header: &Header,

@@ -5,15 +5,16 @@ use bytes::Bytes;
 use rmp::decode;
 
 use super::entries::{Bounds, Entries, Full, Put, Stored};
+use super::exchange::Exchange;
 use super::{Change, Entry, LEASE, NIL, Rules, Table, TableError, Until, Version, millis};
 use crate::config::Config;
 use crate::identity::MessageId;
-use crate::protocol::node::{Node, Trust};
+use crate::protocol::node::{Identity, Node, Trust};
 use crate::protocol::outbox::{Event, Now, Outbox};
 use crate::protocol::records::{self, RecordError};
 use crate::wire::codes::{code, kind};
 use crate::wire::value::{self, Limits, Pack, Payload, ValueError};
-use crate::wire::{Message, SEAL_LEN};
+use crate::wire::{Envelope, Message, SEAL_LEN};
 
 /// The longest key, in bytes. Keys are names: they stand in memory twice, and in every record.
 pub(super) const MAX_KEY: usize = 4 << 10;
@@ -27,6 +28,8 @@ const PIN_FROM: usize = 64 << 10;
 const MAX_AHEAD: i64 = 10 * 365 * 24 * 3600 * Trust::MICROSECONDS;
 /// The start of 2026 in seconds since 1970. A clock that says less does not know the time.
 const LEAST_WALL: i64 = 1_767_225_600;
+/// How long a deleted key is remembered after a start, at least, in seconds.
+const LEAST_MEMORY: i64 = 3600;
 /// The form of the records that are kept.
 const RECORD: u8 = 1;
 
@@ -34,12 +37,13 @@ const RECORD: u8 = 1;
 #[derive(Debug)]
 pub(super) struct Convergent {
     pub(super) entries: Entries,
+    pub(super) exchange: Exchange,
 }
 
 impl Convergent {
     pub(super) fn new(leases: bool, config: &Config) -> Self {
         let keep = i64::try_from(config.tombstone_keep.as_millis()).unwrap_or(i64::MAX);
-        Self { entries: Entries::new(leases, keep) }
+        Self { entries: Entries::new(leases, keep), exchange: Exchange::default() }
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<Entry<'_>> {
@@ -149,11 +153,20 @@ impl<'a> Write<'a> {
     }
 }
 
+/// Whether it is known that a body is what its author made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Given,
+    Missing,
+}
+
 /// Why a version of another's was not even compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It is no write.
     Malformed,
+    /// Its author did not write it.
+    Forged,
     /// It is stamped too far ahead.
     Ahead,
     /// A bound is reached.
@@ -245,18 +258,33 @@ impl Node {
             return;
         }
         let body = unpinned(message.body());
-        if let Err(refusal) = self.take(now, millis(now), message, body, out) {
+        if let Err(refusal) = self.take(now, millis(now), message, body, Proof::Given, out) {
             self.count_refusal(refusal);
         }
     }
 
-    fn count_refusal(&mut self, refusal: Refusal) {
+    pub(super) fn count_refusal(&mut self, refusal: Refusal) {
         match refusal {
-            Refusal::Malformed => self.counters.malformed += 1,
+            Refusal::Malformed | Refusal::Forged => self.counters.malformed += 1,
             Refusal::Ahead => self.counters.table_ahead += 1,
             Refusal::Full(_) => self.counters.table_refused += 1,
             Refusal::Author => self.counters.authors_refused += 1,
         }
+    }
+
+    /// An entry that a peer has handed on, with the body of the broadcast that made it. In a signed subnet it
+    /// is its author's word that counts, not the peer's.
+    pub(super) fn take_entry(
+        &mut self,
+        now: Now,
+        heard: i64,
+        body: &Bytes,
+        out: &mut Outbox,
+    ) -> Result<bool, Refusal> {
+        let seal = seal_len(&self.identity);
+        let end = body.len().checked_sub(seal).ok_or(Refusal::Malformed)?;
+        let plain = Message::read(body.slice(..end), &Limits::default()).map_err(|_| Refusal::Malformed)?;
+        self.take(now, heard, &plain, unpinned(body), Proof::Missing, out)
     }
 
     /// Keeps what `message` says, which `body` holds and somebody has had since `heard`, if it outranks
@@ -267,10 +295,11 @@ impl Node {
         heard: i64,
         message: &Message,
         body: Bytes,
+        proof: Proof,
         out: &mut Outbox,
     ) -> Result<bool, Refusal> {
         let Some(table) = self.convergent() else { return Ok(false) };
-        let leases = table.entries.has_leases();
+        let (leases, now_millis) = (table.entries.has_leases(), millis(now));
         let write = Write::read(message, leases).ok_or(Refusal::Malformed)?;
         let owner = table.entries.owner(message.sender()).ok_or(Refusal::Malformed)?;
         if self.admission.refusal(now.wall, &owner).is_some() {
@@ -285,7 +314,27 @@ impl Node {
             return Err(Refusal::Full(Full("it is too large to be handed on")));
         }
         let stored = write.stored(message, owner, body, heard);
+        if proof == Proof::Missing {
+            if !table.entries.wants(now_millis, write.key, &stored) {
+                return Ok(false);
+            }
+            self.verify(&stored.body)?;
+        }
         self.keep_version(now, write.key, stored, true, out).map_err(Refusal::Full)
+    }
+
+    /// Whether a body is what its author made.
+    fn verify(&self, body: &Bytes) -> Result<(), Refusal> {
+        let envelope = self.identity.envelope();
+        if !envelope.holds(body) {
+            return Err(Refusal::Malformed);
+        }
+        match envelope {
+            Envelope::Plain => Ok(()),
+            Envelope::Sealed(_) => {
+                envelope.read(body.clone(), &Limits::default()).map(|_| ()).map_err(|_| Refusal::Forged)
+            }
+        }
     }
 
     /// Keeps a version if it outranks the kept one of its key, and tells whoever is to know. Returns
@@ -315,6 +364,9 @@ impl Node {
             out.event(Event::Superseded { key, value: lost.value_bytes(), by });
         }
         let Some(stored) = told else { return Ok(true) };
+        if stored.is_deleted() {
+            self.arm_table(now);
+        }
         if kept {
             out.keep(record_key(key), Some(record(now, &stored)));
         }
@@ -338,20 +390,23 @@ impl Node {
             return Err(RecordError("its checksum does not match"));
         }
         // Its seal was verified before it was kept.
-        let sealed = matches!(self.identity.trust, Trust::Proven { signed: true, .. });
         let body = Bytes::copy_from_slice(body);
-        let plain = body.slice(..body.len() - if sealed { SEAL_LEN } else { 0 });
+        let plain = body.slice(..body.len().saturating_sub(seal_len(&self.identity)));
         let message =
             Message::read(plain, &Limits::default()).map_err(|_| RecordError("it is no message"))?;
+        // Our clock may have been set meanwhile: a deleted key is remembered long enough to be told.
+        let most = i64::try_from(self.config.tombstone_keep.as_secs()).unwrap_or(i64::MAX);
+        let most = most.saturating_sub(LEAST_MEMORY).max(0);
+        let age = now.wall.saturating_sub(i64::from_be_bytes(*heard)).clamp(0, most);
         let bounds = bounds(&self.config);
         let Some(table) = self.convergent_mut() else { return Err(RecordError("the node has no table")) };
         let write = Write::read(&message, table.entries.has_leases()).filter(|write| write.key == key);
         let write = write.ok_or(RecordError("it is no write of its key"))?;
         let owner = table.entries.owner(message.sender()).ok_or(RecordError("it has no owner"))?;
-        let age = now.wall.saturating_sub(i64::from_be_bytes(*heard)).max(0);
         let heard = millis(now).saturating_sub(age.saturating_mul(1000));
         let stored = write.stored(&message, owner, body, heard);
         table.entries.put(key, stored, bounds).map_err(|Full(bound)| RecordError(bound))?;
+        self.arm_table(now);
         Ok(())
     }
 }
@@ -362,12 +417,20 @@ fn unpinned(body: &Bytes) -> Bytes {
     if body.len() < PIN_FROM { Bytes::copy_from_slice(body) } else { body.clone() }
 }
 
+/// Bytes of a seal behind the broadcasts of a subnet.
+fn seal_len(identity: &Identity) -> usize {
+    match identity.envelope() {
+        Envelope::Plain => 0,
+        Envelope::Sealed(_) => SEAL_LEN,
+    }
+}
+
 fn bounds(config: &Config) -> Bounds {
     Bounds { keys: config.table_keys, bytes: config.table_bytes }
 }
 
 /// The name of a key's record.
-fn record_key(key: &[u8]) -> Vec<u8> {
+pub(super) fn record_key(key: &[u8]) -> Vec<u8> {
     [&[records::TABLE], key].concat()
 }
 

@@ -215,6 +215,15 @@ impl Entries {
         known.map(|(id, _)| id.clone()).or_else(|| NodeId::parse(text).ok())
     }
 
+    /// Whether a version that somebody hands on would be kept, bounds aside. A deletion whose time is over
+    /// would not, so that it does not go round for ever.
+    pub(super) fn wants(&self, now: i64, key: &[u8], stored: &Stored) -> bool {
+        match self.get(key) {
+            Some((_, held)) => stored.version.rank(&held.version, self.leases).is_gt(),
+            None => !stored.is_deleted() || stored.heard.saturating_add(self.keep) > now,
+        }
+    }
+
     /// Keeps a version, unless the kept one of its key outranks it. A deletion of a known key always has
     /// room.
     pub(super) fn put(&mut self, key: &[u8], stored: Stored, bounds: Bounds) -> Result<Put, Full> {

@@ -10,9 +10,10 @@
 //! | `legacy` | the same by the rules of 0.7, in all others |
 
 mod convergent;
-#[allow(dead_code)]
 mod entries;
+mod exchange;
 mod legacy;
+mod reconcile;
 mod version;
 
 use std::collections::BTreeMap;
@@ -356,8 +357,10 @@ impl Node {
         message: Message,
         out: &mut Outbox,
     ) {
-        match self.rules() {
-            Ok(Rules::Legacy(_)) if code == code::STORE => self.on_legacy_whisper(now, from, &message, out),
+        match (self.rules(), code) {
+            (Ok(Rules::Legacy(_)), code::STORE) => self.on_legacy_whisper(now, from, &message, out),
+            (Ok(Rules::Convergent(_)), code::DIGEST) => self.on_digest(now, from, &message, out),
+            (Ok(Rules::Convergent(_)), code::ENTRIES) => self.on_entries(now, from, &message, out),
             _ => self.counters.unknown += 1,
         }
     }
@@ -366,7 +369,15 @@ impl Node {
     pub(super) fn table_meets(&mut self, now: Now, link: LinkId, out: &mut Outbox) {
         match self.rules() {
             Ok(Rules::Legacy(_)) => self.legacy_meets(now, link, out),
-            Ok(Rules::Convergent(_)) | Err(_) => {}
+            Ok(Rules::Convergent(_)) => self.convergent_meets(now, link, out),
+            Err(_) => {}
+        }
+    }
+
+    /// A link to a peer ended, not always the only one.
+    pub(super) fn table_parts(&mut self, now: Now, peer: &NodeId) {
+        if let Ok(Rules::Convergent(_)) = self.rules() {
+            self.convergent_parts(now, peer);
         }
     }
 
