@@ -109,3 +109,24 @@ stats! {
     table_unasked: |(node, _)| node.counters().table_unasked;
     /// Questions about tables that were not answered because a peer asks too much.
     table_limited: |(node, _)| node.counters().table_limited;
+    /// Records written to the store.
+    records_kept: |(_, runtime)| runtime.keeping().0;
+    /// Records dropped because the store fails and too many wait for it already.
+    records_lost: |(_, runtime)| runtime.keeping().1;
+    /// Records of earlier runs that did not read.
+    records_damaged: |(_, runtime)| runtime.records_damaged;
+    /// Frames read.
+    frames_in: |(_, runtime)| runtime.traffic.frames_in.load(Ordering::Relaxed);
+    /// Bytes read.
+    bytes_in: |(_, runtime)| runtime.traffic.bytes_in.load(Ordering::Relaxed);
+    /// Frames written.
+    frames_out: |(_, runtime)| runtime.traffic.frames_out.load(Ordering::Relaxed);
+    /// Bytes written.
+    bytes_out: |(_, runtime)| runtime.traffic.bytes_out.load(Ordering::Relaxed);
+    /// Frames that compression was tried on.
+    compression_tried: |(_, runtime)| runtime.traffic.compression_tried.load(Ordering::Relaxed);
+    /// Of those, frames that went compressed because they were smaller.
+    compression_kept: |(_, runtime)| runtime.traffic.compression_kept.load(Ordering::Relaxed);
+    /// Frames to peers with a common method that were not worth a try.
+    compression_skipped: |(_, runtime)| runtime.traffic.compression_skipped.load(Ordering::Relaxed);
+}

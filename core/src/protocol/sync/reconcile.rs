@@ -322,7 +322,10 @@ mod tests {
                 bounds.iter().map(|(start, end)| Range { start: *start, end: *end, content: sum.clone() }).collect();
             let flat: Vec<u64> = bounds.iter().flat_map(|(start, end)| [*start * 2, *end * 2 + 1]).collect();
             let values = Value::Array(
-                ranges.iter().map(|range| vec![range.start.into(), range.end.into(), 1.into(), 2.into()].into()).collect(),
+                ranges
+                    .iter()
+                    .map(|range| Value::Array([range.start, range.end, 1, 2].map(Value::from).to_vec()))
+                    .collect(),
             );
             prop_assert_eq!(from_value(&values, 5).is_some(), flat.is_sorted());
         }
@@ -346,7 +349,7 @@ mod tests {
         let mut sets = [random(100_000, 1), random(100_000, 1)];
         assert!(reconcile(&mut sets, 1).0 < 512, "equal ones");
         let mut sets = [random(100_000, 1), Set::default()];
-        assert!(reconcile(&mut sets, 1).0 < 512, "one of which is empty");
+        assert!(reconcile(&mut sets, 1).0 < 1024, "one of which is empty");
     }
 
     /// S-61
