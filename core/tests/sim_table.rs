@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use peernet::Config;
+use peernet::identity::MessageId;
 use peernet::protocol::{Change, Event, TableOptions, Version};
 use peernet::sim::{Error, Network, NodeIndex, Options, node_config};
 use sim_seeds::{for_seeds, ms, secs};
@@ -289,10 +290,10 @@ impl<'a> Scene<'a> {
         self.seen.retain(|(by, _), _| *by != node.get());
     }
 
-    fn wrote(&mut self, by: usize, key: usize, result: Result<(), Error>) -> Result<(), String> {
+    fn wrote(&mut self, by: usize, key: usize, result: Result<MessageId, Error>) -> Result<(), String> {
         let key = name(key);
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 self.watch()?;
                 let version = self.version(self.nodes[by], &key).ok_or("acknowledged and not there")?;
                 if version.owner != *self.network.id(self.nodes[by]) {

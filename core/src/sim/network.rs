@@ -346,7 +346,7 @@ impl Network {
         node: NodeIndex,
         key: &[u8],
         value: &(impl Pack + ?Sized),
-    ) -> Result<(), Error> {
+    ) -> Result<MessageId, Error> {
         let (key, value) = (Bytes::copy_from_slice(key), packed(value)?);
         self.write(node, |machine, now, stamp, out| machine.table_set(now, stamp, key, value, out))
     }
@@ -355,7 +355,7 @@ impl Network {
     ///
     /// # Errors
     /// As in [`Network::table_set`].
-    pub fn table_delete(&mut self, node: NodeIndex, key: &[u8]) -> Result<(), Error> {
+    pub fn table_delete(&mut self, node: NodeIndex, key: &[u8]) -> Result<MessageId, Error> {
         self.write(node, |machine, now, stamp, out| machine.table_delete(now, stamp, key, out))
     }
 
@@ -368,7 +368,7 @@ impl Network {
         node: NodeIndex,
         key: &[u8],
         delta: &(impl Pack + ?Sized),
-    ) -> Result<(), Error> {
+    ) -> Result<MessageId, Error> {
         let delta = packed(delta)?;
         self.write(node, |machine, now, stamp, out| machine.table_delta(now, stamp, key, delta, out))
     }
@@ -376,11 +376,11 @@ impl Network {
     fn write(
         &mut self,
         node: NodeIndex,
-        write: impl FnOnce(&mut Node, Now, i64, &mut Outbox) -> Result<(), TableError>,
-    ) -> Result<(), Error> {
+        write: impl FnOnce(&mut Node, Now, i64, &mut Outbox) -> Result<MessageId, TableError>,
+    ) -> Result<MessageId, Error> {
         self.check_up(node)?;
         let (now, stamp) = (self.now_of(node), self.stamp(node));
-        let mut written = Ok(());
+        let mut written = Err(TableError::NoTable);
         self.drive(node, None, |machine, out| written = write(machine, now, stamp, out));
         Ok(written?)
     }
