@@ -36,7 +36,7 @@ pub use error::Error;
 pub use mesh::{
     Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, SendReport, Stats,
 };
-pub use protocol::{Address, CloseReason, Kind};
+pub use protocol::{Address, CloseReason, Kind, Role};
 #[cfg(feature = "net")]
 pub use store::{DataDir, DataError, Store, StoreError};
 #[cfg(feature = "net")]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
-    Address, Class, Command, DialId, Dialect, Event, Identity, Input, LinkId, Node, Now, Origin, Outbox,
-    Output, Remote, Token, Trust,
+    Address, Class, Command, CommandError, DialId, Dialect, Event, Identity, Input, LinkId, Node, Now, Origin,
+    Outbox, Output, Remote, Role, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Form, Limits, Message, Method, Payload, Value};
@@ -379,6 +379,57 @@ fn the_stranger_that_waited_longest_makes_room() {
     let origin = Origin::Accepted;
     let out = tell(&mut node, Input::LinkUp { link: LinkId(65), origin, remote: Remote::default() });
     assert_eq!(closed(&out), [(LinkId(1), CloseReason::HandshakeTimeout)]);
+}
+
+/// over a stream that the program brought, whose other end may be anywhere.
+#[test]
+fn a_stream_that_was_brought_is_never_dialled_and_names_nothing_near() {
+    let done = |out: &Outbox| -> Vec<(Token, Result<NodeId, CommandError>)> {
+        let done = |output: &Output| match output {
+            Output::Event(Event::Done { token, result }) => Some((*token, result.clone())),
+            _ => None,
+        };
+        out.outputs.iter().filter_map(done).collect()
+    };
+    for role in [Role::Dialler, Role::Acceptor] {
+        let mut node = node();
+        let (link, token) = (LinkId(1), Token(7));
+        let up = |link, token| {
+            let remote = Remote::default();
+            Input::LinkUp { link, origin: Origin::Brought { token, role }, remote }
+        };
+        let out = tell(&mut node, up(link, token));
+        let speaks_first = sent(&out).first().is_some_and(|(_, payload)| payload[0] == code::HANDSHAKE.into());
+        assert_eq!(speaks_first, role == Role::Dialler);
+        assert!(done(&out).is_empty());
+        let message = handshake(kind::WHISPER, "a", address(5000));
+        let out = tell(&mut node, Input::Message { link, message });
+        assert_eq!(done(&out), [(token, Ok(id("a")))]);
+        assert_eq!(node.neighbours().next().map(|peer| peer.outgoing), Some(role == Role::Dialler));
+        let named = |host: &str| {
+            let address = Value::Array(vec![Value::from(host), 80.into()]);
+            let list = Value::Array(vec![Value::Array(vec![address, "b".into()])]);
+            let message = Message::pack(kind::WHISPER, "a", Form::Str, TIME, code::PEERS, &(list,));
+            Input::Message { link, message: message.unwrap() }
+        };
+        for near in ["127.0.0.1", "10.1.2.3", "fd00::1"] {
+            assert!(dialled(&tell(&mut node, named(near))).is_empty(), "{near}");
+        }
+        assert_eq!(node.counters().addresses_refused, 3);
+        assert_eq!(dialled(&tell(&mut node, named("9.9.9.9"))).len(), 1);
+        // It is not made again, and the next one is answered for by itself.
+        let out = tell(&mut node, Input::LinkDown { link, reason: CloseReason::Remote });
+        assert!(dialled(&out).is_empty() && done(&out).is_empty());
+        tell(&mut node, up(LinkId(2), Token(8)));
+        let out = tell(&mut node, Input::LinkDown { link: LinkId(2), reason: CloseReason::Remote });
+        let [(Token(8), Err(CommandError::Connect { reason: Some(CloseReason::Remote), .. }))] = &done(&out)[..]
+        else {
+            panic!("{out:?}");
+        };
+        tell(&mut node, up(LinkId(3), Token(9)));
+        assert_eq!(done(&tell(&mut node, Input::Command(Command::Close))), [(Token(9), Err(CommandError::Closed))]);
+        assert_eq!(done(&tell(&mut node, up(LinkId(4), Token(10)))), [(Token(10), Err(CommandError::Closed))]);
+    }
 }
 
 /// C-14, C-24, L-20

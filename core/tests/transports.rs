@@ -1,18 +1,54 @@
-//! What any transport must do: the same suite over each encryption that this build offers. A new one
-//! is one more line at the end.
+//! What any transport must do: the same suite over each encryption that this build offers, over TCP and over
+//! streams that programs bring. A new one is one more line at the end.
 
 #![cfg(feature = "net")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 
-use peernet::{Config, Encryption, Error, Event, Kind, Mesh};
+use peernet::identity::NodeId;
+use peernet::{Config, Encryption, Error, Event, Kind, Mesh, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 mod support;
 
 use support::soon;
+
+/// How nodes of a subnet come together.
+#[derive(Clone, Copy)]
+struct Way {
+    encryption: Encryption,
+    over: Over,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Over {
+    Tcp,
+    /// Memory, so many bytes of it.
+    Memory(usize),
+    #[cfg(unix)]
+    UnixSocket,
+}
+
+impl Way {
+    /// `from` dials `to`. Whom it found.
+    async fn join(self, from: &Mesh, to: &Mesh) -> Result<NodeId, Error> {
+        let (found, _) = match self.over {
+            Over::Tcp => return from.connect(&to.address().to_string()).await,
+            Over::Memory(size) => {
+                let (here, there) = tokio::io::duplex(size);
+                tokio::join!(from.attach(here, Role::Dialler), to.attach(there, Role::Acceptor))
+            }
+            #[cfg(unix)]
+            Over::UnixSocket => {
+                let (here, there) = tokio::net::UnixStream::pair().unwrap();
+                tokio::join!(from.attach(here, Role::Dialler), to.attach(there, Role::Acceptor))
+            }
+        };
+        found
+    }
+}
 
 async fn open(encryption: Encryption) -> Mesh {
     // Nobody dials but whom the test tells to.
@@ -22,9 +58,9 @@ async fn open(encryption: Encryption) -> Mesh {
 }
 
 /// A node, and another that dialled it.
-async fn pair(encryption: Encryption) -> (Mesh, Mesh) {
-    let (a, b) = (open(encryption).await, open(encryption).await);
-    let found = soon("two nodes join", b.connect(&a.address().to_string())).await.unwrap();
+async fn pair(way: Way) -> (Mesh, Mesh) {
+    let (a, b) = (open(way.encryption).await, open(way.encryption).await);
+    let found = soon("two nodes join", way.join(&b, &a)).await.unwrap();
     assert_eq!(found, *a.id());
     connected(&a, &b).await;
     (a, b)
@@ -61,8 +97,8 @@ async fn parted(a: &Mesh, b: &Mesh) {
     assert!(a.peers().is_empty());
 }
 
-async fn who_dials_is_told_who_answers(encryption: Encryption) {
-    let (a, b) = pair(encryption).await;
+async fn who_dials_is_told_who_answers(way: Way) {
+    let (a, b) = pair(way).await;
     let (of_a, of_b) = (a.peers(), b.peers());
     assert_eq!((of_a.len(), of_b.len()), (1, 1));
     assert_eq!((&of_a[0].id, of_a[0].outgoing), (b.id(), false));
@@ -72,7 +108,7 @@ async fn who_dials_is_told_who_answers(encryption: Encryption) {
     assert_eq!(soon("again", b.connect(&named)).await.unwrap(), *a.id());
 }
 
-async fn someone_else_is_refused(encryption: Encryption) {
+async fn someone_else_is_refused(Way { encryption, .. }: Way) {
     let (a, b, c) = (open(encryption).await, open(encryption).await, open(encryption).await);
     let error = soon("b is refused", b.connect(&format!("{}@{}", c.id(), a.address()))).await.unwrap_err();
     assert!(error.to_string().contains(a.id().as_str()), "{error}");
@@ -81,24 +117,28 @@ async fn someone_else_is_refused(encryption: Encryption) {
     assert!(b.peers().is_empty());
 }
 
-async fn another_subnet_is_refused(encryption: Encryption) {
-    let a = open(encryption).await;
-    let b = Mesh::builder().subnet("another").encryption(encryption).open().await.unwrap();
-    let error = soon("b is refused", b.connect(&a.address().to_string())).await.unwrap_err();
+async fn another_subnet_is_refused(way: Way) {
+    let a = open(way.encryption).await;
+    let b = Mesh::builder().subnet("another").encryption(way.encryption).open().await.unwrap();
+    let error = soon("b is refused", way.join(&b, &a)).await.unwrap_err();
     assert_eq!(error.code(), "connect");
     assert!(error.to_string().contains("another subnet"), "{error}");
     assert!(a.peers().is_empty() && b.peers().is_empty());
 }
 
-async fn broadcasts_and_whispers_arrive(encryption: Encryption) {
-    let (a, b) = pair(encryption).await;
-    let c = open(encryption).await;
-    soon("c joins", c.connect(&a.address().to_string())).await.unwrap();
+async fn broadcasts_and_whispers_arrive(way: Way) {
+    let (a, b) = pair(way).await;
+    let c = open(way.encryption).await;
+    soon("c joins", way.join(&c, &a)).await.unwrap();
     connected(&a, &c).await;
     // By way of a.
     assert_eq!(b.broadcast(&("to all", 1)).await.unwrap().links, 1);
     for mesh in [&a, &c] {
         let message = next(mesh).await;
+        if way.over != Over::Tcp && mesh.id() == c.id() {
+            // What is named over a stream is not dialled on this machine.
+            soon("c joins b", way.join(&c, &b)).await.unwrap();
+        }
         assert_eq!((message.kind(), message.sender()), (Kind::Broadcast, b.id()));
         assert_eq!(message.payload(), ["to all".into(), 1.into()]);
         soon("an answer", message.reply(&("heard", mesh.id().as_str()))).await.unwrap();
@@ -108,8 +148,8 @@ async fn broadcasts_and_whispers_arrive(encryption: Encryption) {
     }
 }
 
-async fn messages_of_any_size_arrive_whole(encryption: Encryption) {
-    let (a, b) = pair(encryption).await;
+async fn messages_of_any_size_arrive_whole(way: Way) {
+    let (a, b) = pair(way).await;
     // Around the sizes of TLS records, of buffers and of a large frame.
     for size in [0, 1, 1_000, 16_383, 16_384, 16_385, 65_535, 65_536, 1_000_000, 9_000_000] {
         let payload: Vec<u8> = (0..size).map(|at: u32| (at ^ (at >> 8)) as u8).collect();
@@ -120,9 +160,9 @@ async fn messages_of_any_size_arrive_whole(encryption: Encryption) {
     }
 }
 
-async fn many_messages_both_ways_arrive_in_order(encryption: Encryption) {
+async fn many_messages_both_ways_arrive_in_order(way: Way) {
     const COUNT: u64 = 20_000;
-    let (a, b) = pair(encryption).await;
+    let (a, b) = pair(way).await;
     let send = async |mesh: &Mesh| {
         for number in 0..COUNT {
             mesh.broadcast(&(number, vec![number as u8; (number % 300) as usize])).await.unwrap();
@@ -141,8 +181,8 @@ async fn many_messages_both_ways_arrive_in_order(encryption: Encryption) {
     soon("all arrive", async { tokio::join!(send(&a), send(&b), read(&a), read(&b)) }).await;
 }
 
-async fn what_was_accepted_is_written_before_the_end(encryption: Encryption) {
-    let (a, b) = pair(encryption).await;
+async fn what_was_accepted_is_written_before_the_end(way: Way) {
+    let (a, b) = pair(way).await;
     for number in 0..500 {
         b.broadcast(&(number, vec![0_u8; 1000])).await.unwrap();
     }
@@ -153,8 +193,8 @@ async fn what_was_accepted_is_written_before_the_end(encryption: Encryption) {
     parted(&a, &b).await;
 }
 
-async fn an_abrupt_end_is_noticed(encryption: Encryption) {
-    let (a, b) = pair(encryption).await;
+async fn an_abrupt_end_is_noticed(way: Way) {
+    let (a, b) = pair(way).await;
     let id = b.id().clone();
     drop(b);
     soon("a notices", async {
@@ -167,23 +207,23 @@ async fn an_abrupt_end_is_noticed(encryption: Encryption) {
     .await;
     assert!(a.peers().is_empty());
     // And goes on.
-    let c = open(encryption).await;
-    soon("c joins", c.connect(&a.address().to_string())).await.unwrap();
+    let c = open(way.encryption).await;
+    soon("c joins", way.join(&c, &a)).await.unwrap();
 }
 
-async fn a_link_that_is_closed_can_be_made_again(encryption: Encryption) {
-    let (a, b) = pair(encryption).await;
+async fn a_link_that_is_closed_can_be_made_again(way: Way) {
+    let (a, b) = pair(way).await;
     b.disconnect(a.id()).await.unwrap();
     parted(&a, &b).await;
     assert!(b.peers().is_empty());
-    soon("again", b.connect(&a.address().to_string())).await.unwrap();
+    soon("again", way.join(&b, &a)).await.unwrap();
     connected(&a, &b).await;
     b.broadcast(&("again",)).await.unwrap();
     assert_eq!(next(&a).await.bytes(), Some(&b"again"[..]));
 }
 
 /// Strangers that say nothing, rubbish, or little, change nothing for others and are got rid of.
-async fn strangers_are_got_rid_of(encryption: Encryption) {
+async fn strangers_are_got_rid_of(Way { encryption, .. }: Way) {
     let config = Config { handshake_timeout: Duration::from_millis(300), ..Config::default() };
     let a = Mesh::builder().encryption(encryption).config(config).open().await.unwrap();
     let address = (a.address().host.as_str(), a.address().port);
@@ -203,7 +243,7 @@ async fn strangers_are_got_rid_of(encryption: Encryption) {
     assert_eq!(a.peers().len(), 1);
 }
 
-async fn nobody_is_there(encryption: Encryption) {
+async fn nobody_is_there(Way { encryption, .. }: Way) {
     let a = open(encryption).await;
     let free = {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -214,15 +254,14 @@ async fn nobody_is_there(encryption: Encryption) {
     assert!(error.to_string().contains(&free), "{error}");
 }
 
-/// The suite over each encryption.
+/// The suite over each encryption, over TCP first.
 macro_rules! suite {
-    ($($module:ident: $encryption:expr;)*) => {
+    ($($module:ident: $encryption:expr, $over:expr;)*) => {
         $(mod $module {
-            use super::Encryption;
+            use super::{Encryption, Over};
 
-            suite!(@ $encryption =>
+            suite!(@ $encryption, $over =>
                 who_dials_is_told_who_answers
-                someone_else_is_refused
                 another_subnet_is_refused
                 broadcasts_and_whispers_arrive
                 messages_of_any_size_arrive_whole
@@ -230,23 +269,150 @@ macro_rules! suite {
                 what_was_accepted_is_written_before_the_end
                 an_abrupt_end_is_noticed
                 a_link_that_is_closed_can_be_made_again
+            );
+        })*
+    };
+    (listening: $($module:ident: $encryption:expr;)*) => {
+        $(mod $module {
+            use super::{Encryption, Over};
+
+            suite!(@ $encryption, Over::Tcp =>
+                someone_else_is_refused
                 strangers_are_got_rid_of
                 nobody_is_there
             );
         })*
     };
-    (@ $encryption:expr => $($name:ident)*) => {
+    (@ $encryption:expr, $over:expr => $($name:ident)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            super::$name($encryption).await;
+            super::$name(super::Way { encryption: $encryption, over: $over }).await;
         })*
     };
 }
 
+//
 suite! {
-    plaintext: Encryption::Plaintext;
-    tls: Encryption::Tls;
-    ssl: Encryption::Ssl;
-    ws: Encryption::Ws;
-    wss: Encryption::Wss;
+    plaintext: Encryption::Plaintext, Over::Tcp;
+    tls: Encryption::Tls, Over::Tcp;
+    ssl: Encryption::Ssl, Over::Tcp;
+    ws: Encryption::Ws, Over::Tcp;
+    wss: Encryption::Wss, Over::Tcp;
+    plaintext_in_memory: Encryption::Plaintext, Over::Memory(64 << 10);
+    plaintext_in_little_memory: Encryption::Plaintext, Over::Memory(1000);
+    tls_in_memory: Encryption::Tls, Over::Memory(64 << 10);
+    ssl_in_memory: Encryption::Ssl, Over::Memory(64 << 10);
+    ws_in_memory: Encryption::Ws, Over::Memory(64 << 10);
+    wss_in_memory: Encryption::Wss, Over::Memory(64 << 10);
+}
+
+#[cfg(unix)]
+suite! {
+    tls_over_unix_sockets: Encryption::Tls, Over::UnixSocket;
+}
+
+suite! { listening:
+    plaintext_listening: Encryption::Plaintext;
+    tls_listening: Encryption::Tls;
+    ssl_listening: Encryption::Ssl;
+    ws_listening: Encryption::Ws;
+    wss_listening: Encryption::Wss;
+}
+
+/// a process whose output is its input is ourselves.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_pipes_of_a_process_are_a_stream() {
+    let mesh = open(Encryption::Plaintext).await;
+    let mut echo = tokio::process::Command::new("cat")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stream = tokio::io::join(echo.stdout.take().unwrap(), echo.stdin.take().unwrap());
+    let error = soon("an answer", mesh.attach(stream, Role::Dialler)).await.unwrap_err();
+    assert!(matches!(&error, Error::Connect(_)) && error.to_string().contains("itself"), "{error}");
+    assert!(mesh.peers().is_empty());
+    // Nothing holds its pipes any more.
+    assert!(soon("it ends", echo.wait()).await.unwrap().success());
+}
+
+/// two that both wait for the other to speak first, and two that both do.
+#[tokio::test]
+async fn both_sides_must_be_different_ones() {
+    for encryption in [Encryption::Plaintext, Encryption::Tls] {
+        for role in [Role::Dialler, Role::Acceptor] {
+            let config = Config {
+                handshake_timeout: Duration::from_millis(300),
+                dial_timeout: Duration::from_millis(300),
+                ..Config::default()
+            };
+            let builder = || Mesh::builder().encryption(encryption).config(config.clone());
+            let (a, b) = (builder().open().await.unwrap(), builder().open().await.unwrap());
+            let (here, there) = tokio::io::duplex(64 << 10);
+            let (one, other) =
+                soon("both give up", async { tokio::join!(a.attach(here, role), b.attach(there, role)) }).await;
+            if encryption == Encryption::Plaintext && role == Role::Dialler {
+                // Nothing tells them apart here, and nobody needs to.
+                assert_eq!((one.unwrap(), other.unwrap()), (b.id().clone(), a.id().clone()));
+            } else {
+                assert!(matches!(one, Err(Error::Connect(_))) && matches!(other, Err(Error::Connect(_))));
+            }
+        }
+    }
+}
+
+/// X-32, L-57
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_on_streams_are_got_rid_of() {
+    for encryption in [Encryption::Plaintext, Encryption::Tls, Encryption::Ws] {
+        let config = Config {
+            handshake_timeout: Duration::from_millis(300),
+            max_opening: 4,
+            max_per_address: Some(1),
+            connects_per_minute: Some(1_000),
+            ..Config::default()
+        };
+        let a = Mesh::builder().encryption(encryption).config(config).open().await.unwrap();
+        let mut strangers = Vec::new();
+        for said in [&b""[..], b"\0", b"GET / HTTP/1.1\r\n\r\n", &[0x16, 3, 1], &[0xff; 1000]].repeat(3) {
+            let (here, mut there) = tokio::io::duplex(64 << 10);
+            there.write_all(said).await.unwrap();
+            strangers.push((a.attach(here, Role::Acceptor), there));
+        }
+        let mut kept = Vec::new();
+        let waiting = strangers.into_iter().map(|(waiting, there)| {
+            kept.push(there);
+            waiting
+        });
+        for failed in soon("all fail", futures_all(waiting.collect())).await {
+            assert!(matches!(failed, Err(Error::Connect(_))), "{encryption:?}: {failed:?}");
+        }
+        let way = Way { encryption, over: Over::Memory(64 << 10) };
+        let peers = [open(encryption).await, open(encryption).await];
+        for peer in &peers {
+            soon("a peer joins", way.join(peer, &a)).await.unwrap();
+        }
+        assert_eq!(a.peers().len(), 2, "one stream is as far from another as it can be");
+    }
+}
+
+/// Waits for all of them at the same time.
+async fn futures_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(move |cx| {
+        for (future, done) in futures.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let std::task::Poll::Ready(output) = future.as_mut().poll(cx)
+            {
+                *done = Some(output);
+            }
+        }
+        match done.iter().all(Option::is_some) {
+            true => std::task::Poll::Ready(done.iter_mut().filter_map(Option::take).collect()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await
 }

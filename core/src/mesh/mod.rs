@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -20,7 +21,7 @@ pub use stats::Stats;
 use crate::config::ConfigError;
 use crate::error::Error;
 use crate::identity::{KeyPair, MessageId, NodeId, ProtocolId};
-use crate::protocol::{Address, Command, Identity, Now, Received, Target, Trust};
+use crate::protocol::{Address, Command, Identity, Now, Received, Role, Target, Trust};
 use crate::runtime::{Item, Runtime};
 use crate::wire::Payload;
 use crate::wire::codes::{code, kind};
@@ -142,6 +143,49 @@ impl Mesh {
     pub async fn connect(&self, address: &str) -> Result<NodeId, Error> {
         let target: Target = address.parse()?;
         Ok(self.runtime.0.command(|token| Command::Connect { token, target, persist: false }).await?)
+    }
+
+    /// Makes a link of a stream of bytes that the program brings, in place of a TCP connection: a pipe,
+    /// a channel of an SSH session, a serial line, the standard input and output of another process
+    /// ([`tokio::io::join`] makes one stream of two). Waits for the handshake, and returns the id of
+    /// whoever is at the other end. A link that breaks is not made again.
+    ///
+    /// The other end must be a node of the same subnet that attaches it too, or anything that passes the
+    /// bytes on to the port of one. One of the two is the [`Role::Dialler`]. The whole transport of the
+    /// subnet runs over the stream, TLS in `tls` subnets, and the request for a WebSocket in `ws` and
+    /// `wss` ones.
+    ///
+    /// Nobody knows where the stream leads: bounds per address do not count it, those in total do. Whoever
+    /// is there cannot make this node dial addresses of this machine or its network (spec X-32).
+    ///
+    /// Fails with [`Error::Connect`] as [`Mesh::connect`] does. Dropping the future gives the stream up if the
+    /// transport is not ready yet.
+    ///
+    /// ```
+    /// use peernet::{Mesh, Role};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let a = Mesh::builder().open().await?;
+    /// let b = Mesh::builder().open().await?;
+    /// let (here, there) = tokio::io::duplex(64 << 10);
+    /// let (b_id, a_id) = tokio::try_join!(
+    ///     a.attach(here, Role::Dialler),
+    ///     b.attach(there, Role::Acceptor),
+    /// )?;
+    /// assert_eq!((&b_id, &a_id), (b.id(), a.id()));
+    /// # Ok::<(), peernet::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn attach(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        role: Role,
+    ) -> Result<NodeId, Error> {
+        if self.runtime.0.is_closed() {
+            return Err(Error::Closed);
+        }
+        Ok(self.runtime.0.attach(Box::new(stream), role).await?)
     }
 
     /// Closes the link to a neighbour and does not dial it again.

@@ -94,10 +94,7 @@ impl Node {
         self.settle(now, link, handshake, out);
         out.event(Event::Connected { peer: peer.clone(), link, address, dialect });
         self.table_meets(now, link, out);
-        let dial = self.links.get(&link).and_then(|link| link.dial);
-        if let Some(dial) = dial {
-            self.dial_stands(dial, &peer, out);
-        }
+        self.link_stands(link, &peer, out);
         self.flush_lookup(&peer, link, out);
         self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(link));
     }
@@ -157,9 +154,7 @@ impl Node {
         }
         self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(newer));
         for link in [older, newer] {
-            if let Some(dial) = self.links.get(&link).and_then(|link| link.dial) {
-                self.dial_stands(dial, &peer, out);
-            }
+            self.link_stands(link, &peer, out);
         }
         let (kept, other) = if keep_newer { (newer, older) } else { (older, newer) };
         if !one_decides {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::address::Address;
 use super::handshake::Dialect;
-use super::outbox::{DialId, LinkId, Origin};
+use super::outbox::{DialId, LinkId, Origin, Role, Token};
 use super::reach::Reach;
 use crate::identity::NodeId;
 use crate::wire::Method;
@@ -34,6 +34,11 @@ pub(super) struct Sent {
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) dial: Option<DialId>,
+    role: Role,
+    /// Whether the program brought it, from wherever.
+    brought: bool,
+    /// Who waits for its handshake, if the program brought it.
+    pub(super) token: Option<Token>,
     /// The id that the other side has proven.
     pub(super) proven: Option<NodeId>,
     /// Where the other side is, if there is a network.
@@ -69,8 +74,14 @@ impl Link {
         Self {
             id,
             dial: match origin {
-                Origin::Accepted => None,
                 Origin::Dialled(dial) => Some(dial),
+                Origin::Accepted | Origin::Brought { .. } => None,
+            },
+            role: origin.role(),
+            brought: matches!(origin, Origin::Brought { .. }),
+            token: match origin {
+                Origin::Brought { token, .. } => Some(token),
+                Origin::Accepted | Origin::Dialled(_) => None,
             },
             proven,
             ip,
@@ -100,11 +111,15 @@ impl Link {
 
     /// Which addresses its peer may make us dial.
     pub(super) fn reach(&self) -> Reach {
-        Reach::of(self.ip)
+        match self.brought {
+            // It may be anywhere.
+            true => Reach::Global,
+            false => Reach::of(self.ip),
+        }
     }
 
-    /// Whether we dialled it.
+    /// Whether we are the side that dialled it.
     pub(super) fn is_outgoing(&self) -> bool {
-        self.dial.is_some()
+        self.role == Role::Dialler
     }
 }

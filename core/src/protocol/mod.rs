@@ -48,7 +48,7 @@ pub use offence::Offence;
 pub(crate) use offence::customer;
 pub use outbox::{
     Authorship, Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin,
-    Outbox, Output, Received, Remote, Token,
+    Outbox, Output, Received, Remote, Role, Token,
 };
 pub use reach::Reach;
 pub use seen::{Seen, Verdict};

@@ -18,7 +18,7 @@ use super::mesh::Authors;
 use super::offence::Conduct;
 use super::outbox::{
     Authorship, Class, CloseReason, Command, CommandError, DialId, Event, Input, Kind, LinkId, Now, Origin,
-    Outbox, Received, Remote, Token,
+    Outbox, Received, Remote, Role, Token,
 };
 use super::reach::Reach;
 use super::seen::OwnIds;
@@ -527,6 +527,9 @@ impl Node {
 
     fn on_link_up(&mut self, now: Now, id: LinkId, origin: Origin, remote: &Remote, out: &mut Outbox) {
         if self.closed {
+            if let Origin::Brought { token, .. } = origin {
+                self.done(token, Err(CommandError::Closed), out);
+            }
             return out.close(id, CloseReason::Local);
         }
         self.counters.links_opened += 1;
@@ -536,13 +539,14 @@ impl Node {
                 // Given up while it was under way.
                 None => return out.close(id, CloseReason::Local),
             }
-        } else {
+        }
+        if origin.role() == Role::Acceptor {
             self.make_room(now, out);
         }
         let proven = remote.key.as_ref().map(|key| NodeId::of_key(key, &self.identity.protocol));
         self.links.insert(id, Link::new(id, origin, proven, remote.ip, now.mono));
         self.set_timer(now.mono + self.config.handshake_timeout, Timer::Handshake(id));
-        if origin == Origin::Accepted {
+        if origin.role() == Role::Acceptor {
             self.count_arrival(now, id);
         }
         if let Err(reason) = self.check_known(now, id) {
@@ -551,7 +555,7 @@ impl Node {
         }
         // Whoever dialled speaks first: a stranger learns nothing before it has said who it is, and a
         // second link can be refused before a 0.7 peer takes it for the only one.
-        if matches!(origin, Origin::Dialled(_)) {
+        if origin.role() == Role::Dialler {
             self.send_handshake(now, id, out);
         }
     }
@@ -654,6 +658,13 @@ impl Node {
         if let Some(peer) = &link.peer {
             self.table_parts(now, &peer.id);
         }
+        if let Some(token) = link.token {
+            let error = match self.closed {
+                true => CommandError::Closed,
+                false => CommandError::brought(&reason.to_string(), Some(reason.clone())),
+            };
+            self.done(token, Err(error), out);
+        }
         match &link.peer {
             None => self.counters.handshakes_failed += 1,
             Some(peer) if self.table.get(&peer.id) == Some(&id) => {
@@ -703,6 +714,18 @@ impl Node {
             entry.peer = Some(Peer { id: id.clone(), address, dialect, methods });
             self.table.insert(id, link);
             self.count_legacy();
+        }
+    }
+
+    /// The handshake on a link is done: whoever waits for that is answered.
+    pub(super) fn link_stands(&mut self, link: LinkId, peer: &NodeId, out: &mut Outbox) {
+        let Some(link) = self.links.get_mut(&link) else { return };
+        let (dial, token) = (link.dial, link.token.take());
+        if let Some(token) = token {
+            self.done(token, Ok(peer.clone()), out);
+        }
+        if let Some(dial) = dial {
+            self.dial_stands(dial, peer, out);
         }
     }
 

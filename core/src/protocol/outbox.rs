@@ -41,6 +41,33 @@ pub enum Origin {
     Accepted,
     /// We dialled, by this [`Output::Dial`].
     Dialled(DialId),
+    /// The program brought the connection, which is never dialled. [`Event::Done`] tells it who is there.
+    Brought {
+        /// For the answer.
+        token: Token,
+        /// Which side of it we are.
+        role: Role,
+    },
+}
+
+/// Which of the two sides of a connection one is. They must be different ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The side that dials, and speaks first.
+    Dialler,
+    /// The side that is dialled.
+    Acceptor,
+}
+
+impl Origin {
+    /// Which side of the connection we are.
+    pub fn role(self) -> Role {
+        match self {
+            Self::Accepted => Role::Acceptor,
+            Self::Dialled(_) => Role::Dialler,
+            Self::Brought { role, .. } => role,
+        }
+    }
 }
 
 /// What is known of the other side of a link before it has said anything.
@@ -489,6 +516,14 @@ pub enum CommandError {
     /// The node is closed.
     #[error("the node is closed")]
     Closed,
+}
+
+impl CommandError {
+    /// Of a connection that the program brought: nobody knows where it leads.
+    pub(crate) fn brought(problem: &str, reason: Option<CloseReason>) -> Self {
+        let target = "the other end of the stream".to_owned();
+        Self::Connect { target, problem: problem.to_owned(), reason }
+    }
 }
 
 /// Where a machine puts what is to be done. Owned and reused by the caller, who empties it after

@@ -76,7 +76,19 @@ impl Door {
 
     /// Someone is at the door. Also says whether another, who stood in it for longest, had to go.
     pub(super) fn enter(self: &Arc<Self>, now: Duration, ip: IpAddr) -> Result<(Guest, bool), Turned> {
-        let place = Place::of(ip);
+        self.enter_from(now, Place::of(ip))
+    }
+
+    /// As [`Self::enter`], for someone who comes from nowhere that counts.
+    pub(super) fn enter_unplaced(self: &Arc<Self>, now: Duration) -> Result<(Guest, bool), Turned> {
+        self.enter_from(now, None)
+    }
+
+    fn enter_from(
+        self: &Arc<Self>,
+        now: Duration,
+        place: Option<Place>,
+    ) -> Result<(Guest, bool), Turned> {
         let mut state = self.state();
         if let (Some(place), Some(rate)) = (place, self.arrivals) {
             state.arrive(now, place.address, rate, self.refuse_for)?;

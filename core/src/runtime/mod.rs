@@ -8,6 +8,7 @@
 //! (`cargo bench`), and adds a wake-up to every latency.
 
 mod changes;
+mod attach;
 mod clock;
 mod door;
 mod inbox;

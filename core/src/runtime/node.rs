@@ -23,7 +23,7 @@ use crate::identity::NodeId;
 use crate::mesh::Candidate;
 use crate::protocol::{
     Address, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin,
-    Outbox, Output, Reach, Received, Remote, Token, Trust,
+    Outbox, Output, Reach, Received, Remote, Role, Token, Trust,
 };
 use crate::store::{Kept, StoreError};
 use crate::transport::{Connection, Transport};
@@ -81,7 +81,7 @@ pub(crate) struct Runtime {
     pub(crate) inbox: Inbox,
     pub(crate) traffic: Arc<TrafficCounters>,
     pressure: Arc<Pressure>,
-    transport: Transport,
+    pub(super) transport: Transport,
     admit: Option<AdmitHook>,
     /// Where there is anything to keep records in.
     keeper: Option<Keeper>,
@@ -89,6 +89,7 @@ pub(crate) struct Runtime {
     /// Records of earlier runs that did not read.
     pub(crate) records_damaged: u64,
     door: Arc<Door>,
+    pub(super) door: Arc<Door>,
     core: Mutex<Core>,
     hooks: Mutex<BTreeMap<u64, Hook>>,
     hooked: AtomicUsize,
@@ -198,7 +199,7 @@ impl Runtime {
         look(&self.core().node)
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.handle)
@@ -500,11 +501,17 @@ impl Runtime {
         if self.is_closed() {
             return Err(CommandError::Closed);
         }
+        let (token, answered) = self.promise();
+        self.feed_one(Input::Command(command(token)));
+        answered.await.unwrap_or(Err(CommandError::Closed))
+    }
+
+    /// A name for something whose answer comes later, and where it comes.
+    pub(super) fn promise(&self) -> (Token, oneshot::Receiver<Result<NodeId, CommandError>>) {
         let token = Token(self.next_token.fetch_add(1, Ordering::Relaxed));
         let (answer, answered) = oneshot::channel();
         self.core().answers.insert(token, answer);
-        self.feed_one(Input::Command(command(token)));
-        answered.await.unwrap_or(Err(CommandError::Closed))
+        (token, answered)
     }
 
     /// Gives a command whose answer nobody waits for.
@@ -528,16 +535,26 @@ impl Runtime {
     fn is_admitted(&self, remote: &Remote, origin: Origin) -> bool {
         let (Some(admit), Some(key)) = (&self.admit, &remote.key) else { return true };
         let id = self.with_node(|node| NodeId::of_key(key, &node.identity().protocol));
-        admit(&Candidate { id, ip: remote.ip, dialled: matches!(origin, Origin::Dialled(_)) })
+        admit(&Candidate { id, ip: remote.ip, dialled: origin.role() == Role::Dialler })
     }
 
     /// A connection stands: starts its reader and writer and shakes hands.
-    fn link_up(self: &Arc<Self>, connection: Connection, origin: Origin, guest: Option<Guest>) {
+    pub(super) fn link_up(
+        self: &Arc<Self>,
+        connection: Connection,
+        origin: Origin,
+        guest: Option<Guest>,
+    ) {
         if !self.is_admitted(&connection.remote, origin) {
             TrafficCounters::add(&self.traffic.refused, 1);
-            if let Origin::Dialled(dial) = origin {
-                let problem = CloseReason::Refused.to_string();
-                self.feed_one(Input::DialFailed { dial, problem });
+            let problem = CloseReason::Refused.to_string();
+            match origin {
+                Origin::Accepted => {}
+                Origin::Dialled(dial) => self.feed_one(Input::DialFailed { dial, problem }),
+                Origin::Brought { token, .. } => {
+                    let error = CommandError::brought(&problem, Some(CloseReason::Refused));
+                    self.core().answers.remove(&token).map(|answer| answer.send(Err(error)));
+                }
             }
             return;
         }

@@ -499,7 +499,7 @@ impl Network {
                 self.forget(end);
                 self.fail_dial(node, dial, problem);
             }
-            State::Opening(Origin::Accepted) => self.forget(end),
+            State::Opening(_) => self.forget(end),
             State::Gone => {}
         }
     }

@@ -8,9 +8,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::protocol::{Address, Reach, Remote};
+use carrier::Carrier;
 use ssl::Ssl;
 use ws::Ws;
 
+pub(crate) use carrier::Brought;
+
+mod carrier;
 pub(crate) mod ssl;
 pub(crate) mod tcp;
 pub(crate) mod tls;
@@ -25,8 +29,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn tcp(stream: TcpStream, remote: Remote) -> Self {
-        let (reader, writer) = stream.into_split();
+    fn plain(stream: impl Carrier, remote: Remote) -> Self {
+        let (reader, writer) = stream.halves();
         Self { reader: Box::new(reader), writer: Box::new(writer), remote }
     }
 
@@ -62,19 +66,30 @@ impl Transport {
         let dialled = async {
             let stream = tcp::dial(address, reach).await?;
             let remote = tcp::prepare(&stream)?;
-            Ok(match self {
-                Self::Tcp => Connection::tcp(stream, remote),
-                Self::Tls(tls) => tls.dial(stream).await?,
-                Self::Ssl(ssl) => Connection::shared(ssl.connect(stream, &address.host).await?, remote),
-                Self::Ws(ws) => Connection::shared(ws.connect(stream, address).await?, remote),
-                Self::Wss(ssl, ws) => {
-                    let stream = ssl.connect(stream, &address.host).await?;
-                    Connection::shared(ws.connect(stream, address).await?, remote)
-                }
-            })
+            self.connect(stream, remote, address).await
         };
         tokio::time::timeout(patience, dialled).await.unwrap_or_else(|_| {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")))
+        })
+    }
+
+    /// Makes a connection of a stream, as the side that dialled `address`. May take as long as the other
+    /// side likes.
+    pub(crate) async fn connect(
+        &self,
+        stream: impl Carrier,
+        remote: Remote,
+        address: &Address,
+    ) -> io::Result<Connection> {
+        Ok(match self {
+            Self::Tcp => Connection::plain(stream, remote),
+            Self::Tls(tls) => tls.dial(stream, remote).await?,
+            Self::Ssl(ssl) => Connection::shared(ssl.connect(stream, &address.host).await?, remote),
+            Self::Ws(ws) => Connection::shared(ws.connect(stream, address).await?, remote),
+            Self::Wss(ssl, ws) => {
+                let stream = ssl.connect(stream, &address.host).await?;
+                Connection::shared(ws.connect(stream, address).await?, remote)
+            }
         })
     }
 
@@ -83,12 +98,18 @@ impl Transport {
         matches!(self, Self::Tcp)
     }
 
-    /// Makes a connection of one that was accepted. May take as long as the other side likes.
+    /// Makes a connection of a socket that was accepted, as [`Self::answer`].
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Connection> {
         let remote = tcp::prepare(&stream)?;
+        self.answer(stream, remote).await
+    }
+
+    /// Makes a connection of a stream, as the side that was dialled. May take as long as the other side
+    /// likes.
+    pub(crate) async fn answer(&self, stream: impl Carrier, remote: Remote) -> io::Result<Connection> {
         Ok(match self {
-            Self::Tcp => Connection::tcp(stream, remote),
-            Self::Tls(tls) => tls.accept(stream).await?,
+            Self::Tcp => Connection::plain(stream, remote),
+            Self::Tls(tls) => tls.accept(stream, remote).await?,
             Self::Ssl(ssl) => Connection::shared(ssl.accept(stream).await?, remote),
             Self::Ws(ws) => Connection::shared(ws.accept(stream).await?, remote),
             Self::Wss(ssl, ws) => {

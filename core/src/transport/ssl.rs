@@ -15,7 +15,6 @@ use rustls::pki_types::{CertificateDer, IpAddr, Ipv4Addr, PrivateKeyDer, ServerN
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::config::ConfigError;
@@ -120,7 +119,11 @@ impl Ssl {
     }
 
     /// Shakes hands as the side that dialled `host`.
-    pub(super) async fn connect(&self, stream: TcpStream, host: &str) -> io::Result<SslStream> {
+    pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        host: &str,
+    ) -> io::Result<SslStream<S>> {
         // Sent, where it is a name, for servers that stand for several. Nobody checks it.
         let name = ServerName::try_from(host.to_owned())
             .unwrap_or(ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0, 0, 0, 0]))));
@@ -128,7 +131,10 @@ impl Ssl {
     }
 
     /// Shakes hands as the side that was dialled.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<SslStream> {
+    pub(super) async fn accept<S>(&self, stream: S) -> io::Result<SslStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         Ok(SslStream(self.acceptor.accept(stream).await?.into()))
     }
 }
@@ -176,9 +182,9 @@ impl ServerCertVerifier for Anyone {
 
 /// A TLS connection that may end without saying so: py2p and js2p do, and where a frame is cut off, its
 /// length tells.
-pub(super) struct SslStream(TlsStream<TcpStream>);
+pub(super) struct SslStream<S>(TlsStream<S>);
 
-impl AsyncRead for SslStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for SslStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -191,7 +197,7 @@ impl AsyncRead for SslStream {
     }
 }
 
-impl AsyncWrite for SslStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SslStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }

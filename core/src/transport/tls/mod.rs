@@ -10,11 +10,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, Connection as Session, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use self::proof::{EXPORT_LABEL, EXPORT_LEN, PROOF_LEN, Proof, Role};
 use super::Connection;
+use super::carrier::Carrier;
 use crate::identity::{KeyPair, ProtocolId, PublicKey, Secret};
 use crate::protocol::Remote;
 
@@ -65,14 +65,12 @@ impl Tls {
         })
     }
 
-    pub(super) async fn dial(&self, stream: TcpStream) -> io::Result<Connection> {
-        stream.set_nodelay(true)?;
-        ready_for_frames(self.dial_over(stream).await?)
+    pub(super) async fn dial(&self, stream: impl Carrier, remote: Remote) -> io::Result<Connection> {
+        Ok(ready_for_frames(self.dial_over(stream).await?, remote))
     }
 
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<Connection> {
-        stream.set_nodelay(true)?;
-        ready_for_frames(self.accept_over(stream).await?)
+    pub(super) async fn accept(&self, stream: impl Carrier, remote: Remote) -> io::Result<Connection> {
+        Ok(ready_for_frames(self.accept_over(stream).await?, remote))
     }
 
     /// The side that dialled proves first: who accepts tells strangers nothing.
@@ -134,12 +132,12 @@ fn presented(certificates: Option<&[CertificateDer<'_>]>) -> io::Result<PublicKe
     keys::presented(certificate.ok_or_else(missing)?).map_err(io::Error::other)
 }
 
-fn ready_for_frames(opened: Opened<TcpStream>) -> io::Result<Connection> {
+fn ready_for_frames(opened: Opened<impl Carrier>, remote: Remote) -> Connection {
     let Opened { io, session, key } = opened;
-    let remote = Remote { ip: Some(io.peer_addr()?.ip()), key: Some(key) };
-    let (reader, writer) = io.into_split();
+    let remote = Remote { key: Some(key), ..remote };
+    let (reader, writer) = io.halves();
     let (reader, writer) = halves::split(session, reader, writer);
-    Ok(Connection { reader: Box::new(reader), writer: Box::new(writer), remote })
+    Connection { reader: Box::new(reader), writer: Box::new(writer), remote }
 }
 
 /// What answers does not speak TLS, or not ours.
