@@ -7,7 +7,7 @@ use bytes::Bytes;
 use peernet::identity::{NodeId, ProtocolId, PublicKey};
 use peernet::protocol::{
     Authorship, Change, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node,
-    Now, Origin, Outbox, Output, Received, Remote, TableError, TableOptions, Target, Token, Trust,
+    Now, Origin, Outbox, Output, Received, Refusal, Remote, TableError, TableOptions, Target, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Decoder, Limits, Method, Pack, value};
@@ -154,6 +154,33 @@ impl Machine {
                 to: peer(with, "to")?,
                 message: packed(kind::WHISPER, code::WHISPER)?,
             },
+            "ask" => {
+                let token = token()?;
+                let mut payload = to_values(list(with, "payload")?)?;
+                payload.insert(0, token.0.into());
+                let message = self.node.identity().pack(kind::WHISPER, stamp, code::ASK, &payload);
+                let timeout = Duration::from_millis(integer(with, "timeout")?);
+                Command::Ask { token, to: peer(with, "to")?, message: message.map_err(refused)?, timeout }
+            }
+            "answer" => {
+                let number = integer(with, "number")?;
+                let answer = match with.get("refusal").and_then(Json::as_str) {
+                    Some("not_taken") => Err(Refusal::NotTaken),
+                    Some("dropped") => Err(Refusal::Dropped),
+                    Some("busy") => Err(Refusal::Busy),
+                    Some(_) => return Err(Answer::Unsupported),
+                    None => {
+                        let mut payload = to_values(list(with, "payload")?)?;
+                        payload.splice(0..0, [number.into(), 0.into()]);
+                        Ok(self
+                            .node
+                            .identity()
+                            .pack(kind::WHISPER, stamp, code::ANSWER, &payload)
+                            .map_err(refused)?)
+                    }
+                };
+                Command::Answer { peer: peer(with, "peer")?, number, answer }
+            }
             "allow" => {
                 let id = |id: &Json| NodeId::parse(id.as_str().unwrap_or_default()).map_err(refused);
                 Command::Allow(list(with, "peers")?.iter().map(id).collect::<Result<_, _>>()?)
@@ -284,6 +311,10 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
                 CommandError::Unreachable { .. } => "unreachable",
                 CommandError::Unproven { .. } => "unproven",
                 CommandError::NotConnected { .. } => "not_connected",
+                CommandError::TimedOut { .. } => "timed_out",
+                CommandError::Unanswered { .. } => "unanswered",
+                CommandError::TooMany { .. } => "too_many",
+                CommandError::NeedsTls { .. } => "needs_tls",
                 CommandError::Closed => "closed",
                 _ => "other",
             },
@@ -299,6 +330,15 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
         Event::Superseded { key, by, .. } => {
             json!({ "superseded": { "key": hex(key), "by": by.as_str() } })
         }
+        Event::Asked { number, received } => json!({ "asked": {
+            "number": number,
+            "peer": received.sender.as_str(),
+            "payload": from_values(&received.message.values(&Limits::default()).map_err(refused)?),
+        } }),
+        Event::Answered { token, received } => json!({ "answered": {
+            "token": token.0,
+            "payload": from_values(&received.message.values(&Limits::default()).map_err(refused)?),
+        } }),
         Event::Redial { address, pause, .. } => json!({ "redial": {
             "address": [address.host, address.port],
             "pause": u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
@@ -381,6 +421,8 @@ fn config(json: &Json) -> Result<Config, Answer> {
             "redial_min" => config.redial_min = millis()?,
             "redial_max" => config.redial_max = millis()?,
             "lookup_timeout" => config.lookup_timeout = millis()?,
+            "max_requests" => config.max_requests = size()?,
+            "max_requests_per_peer" => config.max_requests_per_peer = size()?,
             "fresh_seconds" => config.fresh_seconds = small()?,
             "compression" => config.compression = methods(list(json, key)?),
             _ => return Err(Answer::Unsupported),

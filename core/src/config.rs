@@ -78,6 +78,12 @@ pub struct Config {
     pub redial_max: Duration,
     /// Time to find and reach a node that is no neighbour (10 s); then `send` fails.
     pub lookup_timeout: Duration,
+    /// Requests under way at most, of others and of our own each (4,096). Further ones of others are refused,
+    /// a further one of our own is an error.
+    pub max_requests: usize,
+    /// Requests of one peer under way at most (256). Further ones are refused. All of others' together keep
+    /// at most `inbox_bytes`, those of one peer a quarter of that.
+    pub max_requests_per_peer: usize,
     /// Broadcasts older or newer than this many seconds by our clock are dropped (60, as in 0.7;
     /// 0.7 itself takes any from the future, which lets old ones in again). In `tls` subnets no clock
     /// counts: a broadcast is dropped that is older than another of its author that came two to three
@@ -172,6 +178,8 @@ impl Default for Config {
             redial_min: Duration::from_millis(500),
             redial_max: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(10),
+            max_requests: 4096,
+            max_requests_per_peer: 256,
             fresh_seconds: 60,
             seen_capacity: 8 << 20,
             fresh_floor: 3,

@@ -53,6 +53,18 @@ pub enum Error {
     /// The peer is not connected.
     #[error("{0}")]
     NotConnected(CommandError),
+    /// A request was not answered in time.
+    #[error("{0}")]
+    TimedOut(CommandError),
+    /// A request will not be answered.
+    #[error("{0}")]
+    Unanswered(CommandError),
+    /// Too much of this node's own is under way.
+    #[error("{0}")]
+    TooMany(CommandError),
+    /// Only `tls` subnets have words for it.
+    #[error("{0}")]
+    NeedsTls(CommandError),
     /// A value has no form on the wire.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -138,6 +150,10 @@ impl Error {
             Self::Unreachable(_) => "unreachable",
             Self::Unproven(_) => "unproven",
             Self::NotConnected(_) => "not_connected",
+            Self::TimedOut(_) => "timed_out",
+            Self::Unanswered(_) => "unanswered",
+            Self::TooMany(_) => "too_many",
+            Self::NeedsTls(_) => "needs_tls",
             Self::Value(_) => "value",
             Self::TooLarge { .. } => "too_large",
             Self::Full { .. } => "full",
@@ -170,6 +186,10 @@ impl From<CommandError> for Error {
             CommandError::Unreachable { .. } => Self::Unreachable(error),
             CommandError::Unproven { .. } => Self::Unproven(error),
             CommandError::NotConnected { .. } => Self::NotConnected(error),
+            CommandError::TimedOut { .. } => Self::TimedOut(error),
+            CommandError::Unanswered { .. } => Self::Unanswered(error),
+            CommandError::TooMany { .. } => Self::TooMany(error),
+            CommandError::NeedsTls { .. } => Self::NeedsTls(error),
             CommandError::Closed => Self::Closed,
         }
     }

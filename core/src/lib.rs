@@ -34,7 +34,8 @@ pub use config::{Config, ConfigError};
 pub use error::Error;
 #[cfg(feature = "net")]
 pub use mesh::{
-    Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, SendReport, Stats,
+    Answer, Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, Request, SendReport,
+    Stats,
 };
 pub use protocol::{Address, CloseReason, Kind, Role};
 #[cfg(feature = "net")]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
-    Address, Class, Command, CommandError, DialId, Dialect, Event, Identity, Input, LinkId, Node, Now, Origin,
-    Outbox, Output, Remote, Role, Token, Trust,
+    Address, Class, Command, CommandError, DialId, Dialect, Event, Identity, Input, LinkId, Node, Now,
+    Origin, Outbox, Output, Remote, Role, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Form, Limits, Message, Method, Payload, Value};
@@ -399,7 +399,8 @@ fn a_stream_that_was_brought_is_never_dialled_and_names_nothing_near() {
             Input::LinkUp { link, origin: Origin::Brought { token, role }, remote }
         };
         let out = tell(&mut node, up(link, token));
-        let speaks_first = sent(&out).first().is_some_and(|(_, payload)| payload[0] == code::HANDSHAKE.into());
+        let speaks_first =
+            sent(&out).first().is_some_and(|(_, payload)| payload[0] == code::HANDSHAKE.into());
         assert_eq!(speaks_first, role == Role::Dialler);
         assert!(done(&out).is_empty());
         let message = handshake(kind::WHISPER, "a", address(5000));
@@ -422,13 +423,20 @@ fn a_stream_that_was_brought_is_never_dialled_and_names_nothing_near() {
         assert!(dialled(&out).is_empty() && done(&out).is_empty());
         tell(&mut node, up(LinkId(2), Token(8)));
         let out = tell(&mut node, Input::LinkDown { link: LinkId(2), reason: CloseReason::Remote });
-        let [(Token(8), Err(CommandError::Connect { reason: Some(CloseReason::Remote), .. }))] = &done(&out)[..]
+        let [(Token(8), Err(CommandError::Connect { reason: Some(CloseReason::Remote), .. }))] =
+            &done(&out)[..]
         else {
             panic!("{out:?}");
         };
         tell(&mut node, up(LinkId(3), Token(9)));
-        assert_eq!(done(&tell(&mut node, Input::Command(Command::Close))), [(Token(9), Err(CommandError::Closed))]);
-        assert_eq!(done(&tell(&mut node, up(LinkId(4), Token(10)))), [(Token(10), Err(CommandError::Closed))]);
+        assert_eq!(
+            done(&tell(&mut node, Input::Command(Command::Close))),
+            [(Token(9), Err(CommandError::Closed))]
+        );
+        assert_eq!(
+            done(&tell(&mut node, up(LinkId(4), Token(10)))),
+            [(Token(10), Err(CommandError::Closed))]
+        );
     }
 }
 

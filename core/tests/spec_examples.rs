@@ -16,7 +16,7 @@ use peernet::wire::codes::{Place, TABLE, code, kind};
 use peernet::wire::{Decoder, Form, LENGTH_LEN, MAX_FRAME, Message, Method, base58, frame};
 use peernet::{Config, wire};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "README.md",
     "01-identity.md",
     "02-wire.md",
@@ -26,6 +26,7 @@ const FILES: [&str; 9] = [
     "06-interop.md",
     "07-trust.md",
     "08-transports.md",
+    "12-requests.md",
 ];
 
 fn root() -> PathBuf {
@@ -282,7 +283,7 @@ fn mentions(text: &str) -> BTreeSet<String> {
         let alone = before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-');
         let after = bytes.get(at + 1 + digits.len());
         let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-        if b"IWCMLTX".contains(letter) && alone && ends && !digits.is_empty() {
+        if b"IWCMLTXR".contains(letter) && alone && ends && !digits.is_empty() {
             found.insert(format!("{}-{digits}", char::from(*letter)));
         }
     }
@@ -339,7 +340,7 @@ fn tests_in(file: &Path) -> Vec<(String, BTreeSet<String>)> {
         } else {
             let name = line.trim_start_matches("async ").strip_prefix("fn ");
             // Such run over each encryption.
-            is_test |= line.contains("(encryption: Encryption)");
+            is_test |= line.contains("(encryption: Encryption)") || line.contains("(way: Way)");
             if let (true, Some((name, _))) = (is_test, name.and_then(|name| name.split_once('('))) {
                 tests.push((name.to_owned(), mentions(&docs)));
             }

@@ -351,7 +351,8 @@ async fn both_sides_must_be_different_ones() {
             let (a, b) = (builder().open().await.unwrap(), builder().open().await.unwrap());
             let (here, there) = tokio::io::duplex(64 << 10);
             let (one, other) =
-                soon("both give up", async { tokio::join!(a.attach(here, role), b.attach(there, role)) }).await;
+                soon("both give up", async { tokio::join!(a.attach(here, role), b.attach(there, role)) })
+                    .await;
             if encryption == Encryption::Plaintext && role == Role::Dialler {
                 // Nothing tells them apart here, and nobody needs to.
                 assert_eq!((one.unwrap(), other.unwrap()), (b.id().clone(), a.id().clone()));

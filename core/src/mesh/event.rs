@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Message;
+use super::{Message, Request};
 use crate::identity::NodeId;
 use crate::protocol::{Address, CloseReason};
 use crate::wire::Value;
@@ -16,6 +16,8 @@ use crate::wire::Value;
 pub enum Event {
     /// A message.
     Message(Message),
+    /// Another node asks something. Dropped, it tells its asker that no answer will come.
+    Request(Request),
     /// A peer is a neighbour from now on.
     Connected {
         /// Who.

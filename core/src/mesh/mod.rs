@@ -3,6 +3,7 @@
 mod builder;
 mod event;
 mod message;
+mod request;
 mod stats;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use tokio::time::sleep;
 pub use builder::{Builder, Candidate, Encryption};
 pub use event::{Event, Peer};
 pub use message::{Message, Messages};
+pub use request::{Answer, Request};
 pub use stats::Stats;
 
 use crate::config::ConfigError;
@@ -407,10 +409,15 @@ impl Mesh {
 
     /// The next event of any kind, messages included; `None` when the node is closed and all is
     /// read. There is one queue: what is read here is not read by [`Mesh::recv`].
+    ///
+    /// A program that calls this takes requests ([`Event::Request`]) from then on, unless
+    /// [`Mesh::on_request`] does.
     pub async fn next_event(&self) -> Option<Event> {
+        self.runtime.0.takes_events();
         let item = self.runtime.0.inbox.next().await?;
         Some(match item {
             Item::Message(received) => Event::Message(self.message(received)),
+            Item::Request(request) => Event::Request(request),
             Item::Connected { peer, address } => Event::Connected { peer, address },
             Item::Disconnected { peer, reason } => Event::Disconnected { peer, reason },
             Item::SlowPeer { peer } => Event::SlowPeer { peer },
@@ -514,7 +521,7 @@ pub struct SendReport {
 }
 
 impl Runtime {
-    fn pack(
+    pub(crate) fn pack(
         &self,
         kind: u64,
         code: u64,

@@ -61,6 +61,14 @@ stats! {
     forged: |(node, _)| node.counters().forged;
     /// Messages dropped because of a limit that 0.7 does not have.
     refused: |(node, _)| node.counters().refused;
+    /// Own requests.
+    requests_sent: |(node, _)| node.counters().requests_sent;
+    /// Requests of others that were handed up.
+    requests_received: |(node, _)| node.counters().requests_received;
+    /// Requests of others that got no answer but a refusal.
+    requests_refused: |(node, _)| node.counters().requests_refused;
+    /// Answers that nobody waited for any more.
+    answers_late: |(node, _)| node.counters().answers_late;
     /// Messages dropped because nobody here knows their code.
     unknown: |(node, _)| node.counters().unknown;
     /// Control messages dropped because they do not say what their code demands.

@@ -45,6 +45,13 @@ impl Lookups {
         let all = std::mem::take(&mut self.wanted).into_values();
         all.flat_map(|lookup| lookup.waiting).map(|(token, _)| token).collect()
     }
+
+    /// A message need not be sent any more.
+    pub(super) fn forget(&mut self, token: Token) {
+        for lookup in self.wanted.values_mut() {
+            lookup.waiting.retain(|(waiting, _)| *waiting != token);
+        }
+    }
 }
 
 impl Node {

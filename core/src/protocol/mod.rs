@@ -20,6 +20,7 @@
 //! | `records` | what outlives the process |
 //! | `sync` | the table: a dictionary that all nodes hold |
 //! | `offence` | what no honest peer does, and what comes of it |
+//! | `request` | which requests are under way, and which answer is whose |
 
 mod address;
 mod admission;
@@ -36,6 +37,7 @@ mod offence;
 mod outbox;
 mod reach;
 pub mod records;
+mod request;
 mod seen;
 mod sync;
 
@@ -51,5 +53,8 @@ pub use outbox::{
     Outbox, Output, Received, Remote, Role, Token,
 };
 pub use reach::Reach;
+#[cfg(feature = "net")]
+pub(crate) use request::ANSWERED;
+pub use request::Refusal;
 pub use seen::{Seen, Verdict};
 pub use sync::{Change, Entry, LEASE, Table, TableError, TableOptions, Version};

@@ -21,6 +21,7 @@ use super::outbox::{
     Outbox, Received, Remote, Role, Token,
 };
 use super::reach::Reach;
+use super::request::Requests;
 use super::seen::OwnIds;
 use super::sync::{Spare, Table};
 use crate::config::Config;
@@ -139,6 +140,15 @@ pub struct Counters {
     pub forged: u64,
     /// Messages dropped because of a limit that 0.7 does not have, or a sender that is no node id.
     pub refused: u64,
+    /// Own requests.
+    pub requests_sent: u64,
+    /// Requests of others that were handed up.
+    pub requests_received: u64,
+    /// Requests of others that got no answer but a refusal: too many under way, or the program did not
+    /// take them.
+    pub requests_refused: u64,
+    /// Answers to requests that nobody waits for any more.
+    pub answers_late: u64,
     /// Messages dropped because nobody here knows their code.
     pub unknown: u64,
     /// Control messages dropped because they do not say what their code demands.
@@ -188,6 +198,8 @@ pub(super) enum Timer {
     Lookup,
     /// A new neighbour is to be told more of the table.
     Pairs(LinkId),
+    /// A request should have been answered.
+    Request,
 }
 
 /// One node as a pure state machine. See the [module](super) for how it is driven.
@@ -201,6 +213,7 @@ pub struct Node {
     pub(super) table: BTreeMap<NodeId, LinkId>,
     pub(super) dialler: Dialler,
     pub(super) lookups: Lookups,
+    pub(super) requests: Requests,
     pub(super) memory: Memory,
     pub(super) own: OwnIds,
     pub(super) authors: Authors,
@@ -235,6 +248,7 @@ impl Node {
             table: BTreeMap::new(),
             dialler: Dialler::default(),
             lookups: Lookups::default(),
+            requests: Requests::default(),
             authors: Authors::default(),
             conduct: Conduct::default(),
             admission: Admission::default(),
@@ -407,6 +421,8 @@ impl Node {
             Some(code @ (code::STORE | code::DIGEST | code::ENTRIES)) if self.sync.is_some() => {
                 self.on_table_whisper(now, from, code, message, out);
             }
+            Some(code::ASK) if self.has_own_words() => self.on_ask(now, from, message, out),
+            Some(code::ANSWER) if self.has_own_words() => self.on_answer(now, from, message, out),
             Some(code) if code >= code::FIRST_USER => self.whispered(code, from, message, out),
             _ => self.counters.unknown += 1,
         }
@@ -441,6 +457,10 @@ impl Node {
         match command {
             Command::Broadcast(message) => self.originate(message, out),
             Command::Whisper { token, to, message } => self.whisper(now, token, to, message, out),
+            Command::Ask { token, to, message, timeout } => {
+                self.send_request(now, token, to, message, timeout, out);
+            }
+            Command::Answer { peer, number, answer } => self.answer(now, &peer, number, answer, out),
             Command::Connect { token, target, persist } => {
                 if self.closed {
                     return out.event(Event::Done { token, result: Err(CommandError::Closed) });
@@ -491,7 +511,9 @@ impl Node {
         for token in self.dialler.clear().into_iter().filter_map(|dial| dial.token) {
             out.event(Event::Done { token, result: Err(CommandError::Closed) });
         }
-        for token in self.lookups.clear() {
+        let waiting: BTreeSet<Token> =
+            self.lookups.clear().into_iter().chain(self.requests.clear()).collect();
+        for token in waiting {
             out.event(Event::Done { token, result: Err(CommandError::Closed) });
         }
         let links: Vec<LinkId> = self.links.keys().copied().collect();
@@ -521,6 +543,7 @@ impl Node {
                 Timer::Lookup => self.expire_lookups(now, out),
                 Timer::Pairs(link) => self.tell_pairs(now, link, out),
                 Timer::Table => self.on_table_timer(now, out),
+                Timer::Request => self.expire_requests(now, out),
             }
         }
     }
@@ -678,6 +701,7 @@ impl Node {
                 for dial in self.dialler.satisfied_by(&peer) {
                     self.dial_ended(now, dial, &reason.to_string(), None, out);
                 }
+                self.end_requests(&peer, out);
                 out.event(Event::Disconnected { peer, reason });
             }
             // Another link to the same peer stands.
@@ -816,8 +840,11 @@ impl Node {
         out.send_all(links.map(|(_, link)| *link), class, body)
     }
 
-    /// Answers a command that waited for `peer`.
-    pub(super) fn done(&self, token: Token, result: Result<NodeId, CommandError>, out: &mut Outbox) {
+    /// Answers a command that waited for a peer. A request that is on its way still waits.
+    pub(super) fn done(&mut self, token: Token, result: Result<NodeId, CommandError>, out: &mut Outbox) {
+        if self.requests.went(token, result.is_ok()) {
+            return;
+        }
         out.event(Event::Done { token, result });
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::address::{Address, Target};
 use super::handshake::Dialect;
 use super::reach::Reach;
+use super::request::Refusal;
 use super::sync::Change;
 use crate::identity::{MessageId, NodeId, PublicKey};
 use crate::wire::{BodyError, FrameError, Message, MessageError, Method};
@@ -179,6 +180,27 @@ pub enum Command {
         /// The message.
         message: Message,
     },
+    /// Send a packed request to one node, looking for it if it is no neighbour. The token's number must be
+    /// the request's own. Answered by [`Event::Answered`], or by [`Event::Done`] with an error.
+    Ask {
+        /// For the answer.
+        token: Token,
+        /// Whom.
+        to: NodeId,
+        /// The request.
+        message: Message,
+        /// How long to wait for the answer, finding the node included.
+        timeout: Duration,
+    },
+    /// Answer the request of [`Event::Asked`], or say why not. Nothing happens if its asker is gone.
+    Answer {
+        /// Who asked.
+        peer: NodeId,
+        /// Under which number.
+        number: u64,
+        /// The packed answer.
+        answer: Result<Message, Refusal>,
+    },
     /// Let only these nodes join, and those named before. Only where ids are proven, as the next four.
     Allow(Vec<NodeId>),
     /// Let only those join that were named before, without this one.
@@ -299,6 +321,20 @@ pub enum Event {
         value: Option<Bytes>,
         /// Whose write stands now. It may be one of our own, from before we lost what we knew.
         by: NodeId,
+    },
+    /// A neighbour asks something. It waits for [`Command::Answer`].
+    Asked {
+        /// Under which number.
+        number: u64,
+        /// What.
+        received: Received,
+    },
+    /// The answer to a request.
+    Answered {
+        /// Which request.
+        token: Token,
+        /// The answer.
+        received: Received,
     },
     /// A dial that is kept up failed, and will be tried again.
     Redial {
@@ -512,6 +548,32 @@ pub enum CommandError {
     NotConnected {
         /// Who.
         peer: NodeId,
+    },
+    /// A request was not answered in time.
+    #[error("{peer} did not answer in time")]
+    TimedOut {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A request will not be answered.
+    #[error("{peer} gives no answer: {}", refusal.map_or("the link to it ended".to_owned(), |why| why.to_string()))]
+    Unanswered {
+        /// Who.
+        peer: NodeId,
+        /// Why not, if the peer said so.
+        refusal: Option<Refusal>,
+    },
+    /// Too much is under way already.
+    #[error("too many {what} of this node are under way; wait for some of them")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+    },
+    /// The subnet has no words for it.
+    #[error("{what} need a tls subnet: p2p.today 0.7 has no words for them")]
+    NeedsTls {
+        /// What.
+        what: &'static str,
     },
     /// The node is closed.
     #[error("the node is closed")]

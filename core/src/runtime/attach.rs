@@ -17,7 +17,11 @@ const HOST: (&str, u16) = ("localhost", 80);
 
 impl Runtime {
     /// Makes a link of a stream, and waits for its handshake.
-    pub(crate) async fn attach(self: &Arc<Self>, stream: Brought, role: Role) -> Result<NodeId, CommandError> {
+    pub(crate) async fn attach(
+        self: &Arc<Self>,
+        stream: Brought,
+        role: Role,
+    ) -> Result<NodeId, CommandError> {
         let gone = |_| CommandError::brought("it was closed for a newer one, or the node was closed", None);
         let config = &self.config;
         let (patience, guest) = match role {
@@ -25,10 +29,13 @@ impl Runtime {
             Role::Acceptor => {
                 // Without an address, nothing turns anyone away.
                 let entered = self.door.enter_unplaced(self.now().mono).ok();
-                (config.handshake_timeout, entered.map(|(guest, crowded)| {
-                    TrafficCounters::add(&self.traffic.crowded_out, crowded.into());
-                    guest
-                }))
+                (
+                    config.handshake_timeout,
+                    entered.map(|(guest, crowded)| {
+                        TrafficCounters::add(&self.traffic.crowded_out, crowded.into());
+                        guest
+                    }),
+                )
             }
         };
         let (opened, opening) = oneshot::channel();

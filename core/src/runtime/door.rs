@@ -84,11 +84,7 @@ impl Door {
         self.enter_from(now, None)
     }
 
-    fn enter_from(
-        self: &Arc<Self>,
-        now: Duration,
-        place: Option<Place>,
-    ) -> Result<(Guest, bool), Turned> {
+    fn enter_from(self: &Arc<Self>, now: Duration, place: Option<Place>) -> Result<(Guest, bool), Turned> {
         let mut state = self.state();
         if let (Some(place), Some(rate)) = (place, self.arrivals) {
             state.arrive(now, place.address, rate, self.refuse_for)?;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::identity::NodeId;
+use crate::mesh::Request;
 use crate::protocol::{Address, CloseReason, Received};
 
 /// From this many on, a reader that shares its thread with the program lets it read: so many are
@@ -20,6 +21,7 @@ const PLENTY: usize = 192;
 #[derive(Debug)]
 pub(crate) enum Item {
     Message(Received),
+    Request(Request),
     Connected { peer: NodeId, address: Option<Address> },
     Disconnected { peer: NodeId, reason: CloseReason },
     SlowPeer { peer: NodeId },
@@ -37,6 +39,7 @@ impl Item {
         match self {
             Self::Message(received) => received.message.body().len(),
             Self::Superseded { key, value, .. } => 64 + key.len() + value.as_ref().map_or(0, Bytes::len),
+            Self::Request(request) => request.weight(),
             _ => 64,
         }
     }
@@ -96,6 +99,16 @@ impl Inbox {
     pub(crate) fn push(&self, items: impl Iterator<Item = Item>) {
         let mut intake = self.intake();
         items.for_each(|item| intake.push(item));
+    }
+
+    /// Takes in a request if there is room, and else gives it back. Links do not wait for a program to take requests.
+    pub(crate) fn offer(&self, request: Request) -> Option<Request> {
+        let mut intake = self.intake();
+        if intake.state.items.len() >= self.messages || intake.state.bytes >= self.bytes {
+            return Some(request);
+        }
+        intake.push(Item::Request(request));
+        None
     }
 
     /// Whether so much waits that the program should get its turn first.

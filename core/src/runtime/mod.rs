@@ -7,8 +7,8 @@
 //! because a hop between tasks costs more than everything the machine does with a message
 //! (`cargo bench`), and adds a wake-up to every latency.
 
-mod changes;
 mod attach;
+mod changes;
 mod clock;
 mod door;
 mod inbox;
@@ -17,6 +17,7 @@ mod node;
 mod pace;
 mod queue;
 mod reader;
+mod request;
 mod writer;
 
 pub(crate) use changes::{Seen, Watcher};

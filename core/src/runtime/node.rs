@@ -17,10 +17,11 @@ use super::door::{Door, Guest};
 use super::inbox::{Inbox, Item};
 use super::keeper::Keeper;
 use super::queue::{LinkQueue, Pressure, TrafficCounters};
+use super::request::Taker;
 use super::{reader, writer};
 use crate::config::Config;
 use crate::identity::NodeId;
-use crate::mesh::Candidate;
+use crate::mesh::{Candidate, Request};
 use crate::protocol::{
     Address, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin,
     Outbox, Output, Reach, Received, Remote, Role, Token, Trust,
@@ -39,7 +40,31 @@ const SEEN_PAUSE: Duration = Duration::from_millis(20);
 /// Sends in a row after which a sender that never has to wait lets others run.
 const YIELD_EVERY: u64 = 256;
 
-type Answer = oneshot::Sender<Result<NodeId, CommandError>>;
+/// Who waits for what comes of a command.
+pub(super) enum Waiting {
+    /// For the peer concerned.
+    Peer(oneshot::Sender<Result<NodeId, CommandError>>),
+    /// For the answer to a request.
+    Answer(oneshot::Sender<Result<Received, CommandError>>),
+}
+
+impl Waiting {
+    // Nobody may be waiting any more, which is no loss.
+    fn end(self, result: Result<NodeId, CommandError>) {
+        match (self, result) {
+            (Self::Peer(waiting), result) => drop(waiting.send(result)),
+            (Self::Answer(waiting), Err(error)) => drop(waiting.send(Err(error))),
+            (Self::Answer(_), Ok(_)) => {}
+        }
+    }
+
+    fn answer(self, received: Received) {
+        if let Self::Answer(waiting) = self {
+            drop(waiting.send(Ok(received)));
+        }
+    }
+}
+
 /// A user's hook: sees a message first; `true` takes it.
 pub(crate) type Hook = Arc<dyn Fn(&Received) -> bool + Send + Sync>;
 
@@ -52,15 +77,17 @@ struct LinkEntry {
 }
 
 /// Everything behind the one lock.
-struct Core {
-    node: Node,
-    out: Outbox,
+pub(super) struct Core {
+    pub(super) node: Node,
+    pub(super) out: Outbox,
     links: BTreeMap<LinkId, LinkEntry>,
-    answers: HashMap<Token, Answer>,
+    pub(super) answers: HashMap<Token, Waiting>,
     /// What hooks should see.
     items: Vec<Item>,
     /// Who watches the table.
     watchers: Watchers,
+    /// Requests that somebody should take.
+    asked: Vec<Request>,
     /// When the driver will look at the timers again.
     armed: Option<Duration>,
 }
@@ -88,11 +115,12 @@ pub(crate) struct Runtime {
     durable: bool,
     /// Records of earlier runs that did not read.
     pub(crate) records_damaged: u64,
-    door: Arc<Door>,
     pub(super) door: Arc<Door>,
     core: Mutex<Core>,
     hooks: Mutex<BTreeMap<u64, Hook>>,
     hooked: AtomicUsize,
+    /// Who takes requests.
+    pub(super) taker: Taker,
     sends: AtomicU64,
     next_link: AtomicU64,
     next_token: AtomicU64,
@@ -150,13 +178,16 @@ impl Runtime {
                 answers: HashMap::new(),
                 items: Vec::new(),
                 watchers: Watchers::default(),
+                asked: Vec::new(),
                 armed: None,
             }),
             hooks: Mutex::default(),
             hooked: AtomicUsize::new(0),
+            taker: Taker::default(),
             sends: AtomicU64::new(0),
             next_link: AtomicU64::new(1),
-            next_token: AtomicU64::new(1),
+            // Requests have the numbers of tokens: the answers to those of another life are not ours.
+            next_token: AtomicU64::new(u64::from(rand::random::<u32>()) << 16),
             clock: Clock::new(),
             rearm: Notify::new(),
             closed: AtomicBool::new(false),
@@ -178,7 +209,7 @@ impl Runtime {
         Ok(runtime)
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -225,27 +256,30 @@ impl Runtime {
     }
 
     /// After the machine was fed: does what it says, and lets go of it.
-    fn settle(self: &Arc<Self>, mut guard: MutexGuard<'_, Core>) {
+    pub(super) fn settle(self: &Arc<Self>, mut guard: MutexGuard<'_, Core>) {
         let core = &mut *guard;
         self.carry_out(core);
         if core.node.next_timer().is_some_and(|next| core.armed.is_none_or(|armed| next < armed)) {
             core.armed = core.node.next_timer();
             self.rearm.notify_one();
         }
-        let items = std::mem::take(&mut core.items);
+        let (items, asked) = (std::mem::take(&mut core.items), std::mem::take(&mut core.asked));
         // A hook may use the node.
         drop(guard);
+        for request in asked {
+            self.take_request(request);
+        }
         if !items.is_empty() {
             self.hand_up(items);
         }
     }
 
-    fn feed_one(self: &Arc<Self>, input: Input) {
+    pub(super) fn feed_one(self: &Arc<Self>, input: Input) {
         self.feed(std::iter::once(input));
     }
 
     fn carry_out(self: &Arc<Self>, core: &mut Core) {
-        let Core { out, links, answers, items, watchers, .. } = core;
+        let Core { out, links, answers, items, watchers, asked, .. } = core;
         let hooked = self.hooked.load(Ordering::Acquire) > 0;
         let (mut intake, mut records) = (None, None);
         let mut give = |item: Item| {
@@ -270,6 +304,14 @@ impl Runtime {
                         records.get_or_insert_with(|| keeper.intake()).keep(key, value);
                     }
                 }
+                Output::Event(Event::Asked { number, received }) => {
+                    asked.push(Request::new(self, number, received));
+                }
+                Output::Event(Event::Answered { token, received }) => {
+                    if let Some(waiting) = answers.remove(&token) {
+                        waiting.answer(received);
+                    }
+                }
                 Output::Event(Event::Received(received)) => give(Item::Message(received)),
                 Output::Event(Event::Connected { peer, address, .. }) => {
                     give(Item::Connected { peer, address });
@@ -285,9 +327,8 @@ impl Runtime {
                     give(Item::Redial { address, problem, pause });
                 }
                 Output::Event(Event::Done { token, result }) => {
-                    if let Some(answer) = answers.remove(&token) {
-                        // Nobody may be waiting any more.
-                        let _ = answer.send(result);
+                    if let Some(waiting) = answers.remove(&token) {
+                        waiting.end(result);
                     }
                 }
                 Output::Dial { dial, address, reach } => {
@@ -506,17 +547,21 @@ impl Runtime {
         answered.await.unwrap_or(Err(CommandError::Closed))
     }
 
+    pub(super) fn token(&self) -> Token {
+        Token(self.next_token.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// A name for something whose answer comes later, and where it comes.
     pub(super) fn promise(&self) -> (Token, oneshot::Receiver<Result<NodeId, CommandError>>) {
-        let token = Token(self.next_token.fetch_add(1, Ordering::Relaxed));
+        let token = self.token();
         let (answer, answered) = oneshot::channel();
-        self.core().answers.insert(token, answer);
+        self.core().answers.insert(token, Waiting::Peer(answer));
         (token, answered)
     }
 
     /// Gives a command whose answer nobody waits for.
     pub(crate) fn command_unanswered(self: &Arc<Self>, command: impl FnOnce(Token) -> Command) {
-        let token = Token(self.next_token.fetch_add(1, Ordering::Relaxed));
+        let token = self.token();
         self.feed_one(Input::Command(command(token)));
     }
 
@@ -539,12 +584,7 @@ impl Runtime {
     }
 
     /// A connection stands: starts its reader and writer and shakes hands.
-    pub(super) fn link_up(
-        self: &Arc<Self>,
-        connection: Connection,
-        origin: Origin,
-        guest: Option<Guest>,
-    ) {
+    pub(super) fn link_up(self: &Arc<Self>, connection: Connection, origin: Origin, guest: Option<Guest>) {
         if !self.is_admitted(&connection.remote, origin) {
             TrafficCounters::add(&self.traffic.refused, 1);
             let problem = CloseReason::Refused.to_string();
@@ -553,7 +593,9 @@ impl Runtime {
                 Origin::Dialled(dial) => self.feed_one(Input::DialFailed { dial, problem }),
                 Origin::Brought { token, .. } => {
                     let error = CommandError::brought(&problem, Some(CloseReason::Refused));
-                    self.core().answers.remove(&token).map(|answer| answer.send(Err(error)));
+                    if let Some(waiting) = self.core().answers.remove(&token) {
+                        waiting.end(Err(error));
+                    }
                 }
             }
             return;

@@ -334,6 +334,8 @@ impl Network {
             }
             Event::Connected { link, .. } => self.note(11, node.0 as u64, link.0),
             Event::Disconnected { .. } => self.note(12, node.0 as u64, 0),
+            Event::Asked { number, .. } => self.note(16, node.0 as u64, *number),
+            Event::Answered { token, .. } => self.note(17, node.0 as u64, token.0),
             Event::Redial { pause, .. } => self.note(13, node.0 as u64, nanos(*pause)),
             Event::Changed(change) => self.note(14, node.0 as u64, change.time.unsigned_abs()),
             Event::Superseded { key, .. } => self.note(15, node.0 as u64, key.len() as u64),

@@ -56,6 +56,14 @@ pub mod code {
     pub const DIGEST: u64 = 0x12;
     /// What another table lacks. Peernet's own.
     pub const ENTRIES: u64 = 0x13;
+    /// A request to one node. Peernet's own.
+    pub const ASK: u64 = 0x14;
+    /// The answer to a request. Peernet's own.
+    pub const ANSWER: u64 = 0x15;
+    /// A search, on its way through the subnet. Peernet's own.
+    pub const SEARCH: u64 = 0x16;
+    /// What a search found, on its way back. Peernet's own.
+    pub const FOUND: u64 = 0x17;
     /// The first code that users' hooks may have; everything below is reserved.
     pub const FIRST_USER: u64 = 0x31;
 }
@@ -101,6 +109,10 @@ pub const TABLE: &[(Place, &str, u64)] = &[
     (Place::Code, "delta", code::DELTA),
     (Place::Code, "digest", code::DIGEST),
     (Place::Code, "entries", code::ENTRIES),
+    (Place::Code, "ask", code::ASK),
+    (Place::Code, "answer", code::ANSWER),
+    (Place::Code, "search", code::SEARCH),
+    (Place::Code, "found", code::FOUND),
     (Place::Compression, "bz2", 0x10),
     (Place::Compression, "gzip", 0x11),
     (Place::Compression, "lzma", 0x12),

@@ -333,6 +333,16 @@ impl Message {
         self.unsealed().get(reader.at..).filter(|_| only)
     }
 
+    /// The first elements of the payload, if there are as many and all are integers that are not negative.
+    pub fn integers<const N: usize>(&self) -> Option<[u64; N]> {
+        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at() };
+        let mut integers = [0; N];
+        for integer in &mut integers {
+            *integer = u64::try_from(reader.integer("").ok()?).ok()?;
+        }
+        (self.header.count as usize >= N).then_some(integers)
+    }
+
     /// Unpacks the payload, code included.
     pub fn values(&self, limits: &Limits) -> Result<Vec<Value>, ValueError> {
         value::unpack(self.packed(), self.header.count as usize, limits)
