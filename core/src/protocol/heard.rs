@@ -38,7 +38,27 @@ pub struct Heard {
     floor: i64,
     /// The generation in which all remembered authors turned out to be live.
     crowded: Option<u64>,
+    /// What is to be kept, where anything is.
+    changes: Option<Changes>,
     secret: Secret,
+}
+
+/// What has changed since it was kept last.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Who was heard, each once.
+    heard: Vec<NodeId>,
+    /// Who was forgotten.
+    forgotten: Vec<NodeId>,
+}
+
+/// What is to be kept of authors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// The newest stamp of one; none if it is forgotten.
+    Author { author: NodeId, floor: Option<i64> },
+    /// The floor of those that are forgotten.
+    Forgotten { floor: i64 },
 }
 
 /// What is remembered of an author.
@@ -50,6 +70,8 @@ struct Author {
     floor: i64,
     /// When it was last heard, as the number of the generation.
     number: u64,
+    /// It was heard since it was kept last.
+    changed: bool,
 }
 
 impl Author {
@@ -58,6 +80,11 @@ impl Author {
         let past = usize::try_from(number - self.number).unwrap_or(GENERATIONS).min(GENERATIONS);
         let forgotten = self.marks.iter().rev().take(past);
         forgotten.fold(self.floor, |floor, mark| floor.max(*mark))
+    }
+
+    /// The newest stamp of all.
+    fn newest(&self) -> i64 {
+        self.marks.iter().fold(self.floor, |newest, mark| newest.max(*mark))
     }
 
     fn is_live(&self, number: u64) -> bool {
@@ -89,7 +116,8 @@ impl Heard {
     ) -> Self {
         Self {
             generations: Default::default(),
-            number: 0,
+            // Whoever was restored has been silent for all generations that are kept.
+            number: GENERATIONS as u64,
             since: Duration::ZERO,
             span,
             least_span,
@@ -98,6 +126,7 @@ impl Heard {
             max_authors,
             floor: NEVER,
             crowded: None,
+            changes: None,
             secret: Secret::new(secret),
         }
     }
@@ -147,6 +176,12 @@ impl Heard {
                 return Verdict::Stale;
             }
             remembered.hear(number, stamp);
+            if !remembered.changed
+                && let Some(changes) = &mut self.changes
+            {
+                remembered.changed = true;
+                changes.heard.push(author.clone());
+            }
         } else {
             if stamp <= self.floor {
                 return Verdict::Stale;
@@ -154,9 +189,13 @@ impl Heard {
             if !self.has_room(wall) {
                 return Verdict::Crowded;
             }
-            let mut new = Author { marks: [NEVER; GENERATIONS], floor: self.floor, number };
+            let changed = self.changes.is_some();
+            let mut new = Author { marks: [NEVER; GENERATIONS], floor: self.floor, number, changed };
             new.hear(number, stamp);
             self.authors.insert(author.clone(), new);
+            if let Some(changes) = &mut self.changes {
+                changes.heard.push(author.clone());
+            }
         }
         let [newest, ..] = &mut self.generations;
         newest.insert(key);
@@ -173,6 +212,52 @@ impl Heard {
             return false;
         }
         full
+    }
+
+    /// Notes from now on what is to be kept.
+    pub(super) fn note_changes(&mut self) {
+        self.changes.get_or_insert_default();
+    }
+
+    /// Whether there is anything to be kept.
+    pub(super) fn has_changes(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| !changes.heard.is_empty())
+    }
+
+    /// What is to be kept since this was asked last.
+    pub(super) fn take_changes(&mut self) -> Vec<Mark> {
+        let Some(changes) = &mut self.changes else { return Vec::new() };
+        let Changes { heard, mut forgotten } = std::mem::take(changes);
+        let mut marks = Vec::with_capacity(heard.len() + forgotten.len() + 1);
+        if !forgotten.is_empty() {
+            marks.push(Mark::Forgotten { floor: self.floor });
+        }
+        // The map gave them in no order.
+        forgotten.sort();
+        marks.extend(forgotten.into_iter().map(|author| Mark::Author { author, floor: None }));
+        for author in heard {
+            if let Some(remembered) = self.authors.get_mut(&author) {
+                remembered.changed = false;
+                marks.push(Mark::Author { author, floor: Some(remembered.newest()) });
+            }
+        }
+        marks
+    }
+
+    /// What an earlier run has heard of an author: of that nothing is new.
+    pub(super) fn restore(&mut self, wall: i64, author: NodeId, floor: i64) {
+        if self.authors.len() < self.max_authors {
+            let marks = [NEVER; GENERATIONS];
+            self.authors.insert(author, Author { marks, floor, number: 0, changed: false });
+        } else {
+            // There was room for more of them in that run.
+            self.floor = floor.min(wall).max(self.floor);
+        }
+    }
+
+    /// Up to where an earlier run has forgotten authors.
+    pub(super) fn restore_floor(&mut self, floor: i64) {
+        self.floor = floor.max(self.floor);
     }
 
     /// Ids remembered.
@@ -234,11 +319,14 @@ impl Heard {
             return false;
         }
         let (_, last, _) = silent.select_nth_unstable(part);
-        let (last, floor) = (*last, &mut self.floor);
-        self.authors.retain(|_, author| {
+        let (last, floor, changes) = (*last, &mut self.floor, &mut self.changes);
+        self.authors.retain(|id, author| {
             let stays = author.is_live(number) || order(author) > last;
             if !stays {
                 *floor = author.floor_at(number).min(wall).max(*floor);
+                if let Some(changes) = changes {
+                    changes.forgotten.push(id.clone());
+                }
             }
             stays
         });
@@ -252,7 +340,7 @@ const FORGOTTEN_PART: usize = 16;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeMap, BTreeSet, HashSet};
 
     use proptest::prelude::*;
 
@@ -425,6 +513,55 @@ mod tests {
         // Its clock was set back while it was away.
         assert_eq!(scene.hear(1, EPOCH - SECOND), Verdict::Stale);
         assert_eq!(scene.hear(1, EPOCH + 101 * SECOND), Verdict::New);
+    }
+
+    /// K-22: the marks that are kept make a memory that forgets as much as the first did.
+    #[test]
+    fn marks_follow_what_is_remembered() {
+        let mut scene = Scene::new(heard(1 << 20, 16));
+        scene.heard.note_changes();
+        let mut kept = BTreeMap::new();
+        let mut floor = None;
+        let mut keep = |heard: &mut Heard| {
+            for mark in heard.take_changes() {
+                match mark {
+                    Mark::Author { author, floor: Some(floor) } => {
+                        kept.insert(author, floor);
+                    }
+                    Mark::Author { author, floor: None } => {
+                        kept.remove(&author);
+                    }
+                    Mark::Forgotten { floor: new } => floor = Some(new),
+                }
+            }
+            (kept.clone(), floor)
+        };
+        for n in 1..=40 {
+            for again in 0..3 {
+                scene.hear(n, scene.wall + again);
+            }
+            scene.pass(90);
+            let (kept, _) = keep(&mut scene.heard);
+            assert!(kept.keys().eq(scene.heard.authors.keys().collect::<BTreeSet<_>>()), "{n}");
+        }
+        assert!(!scene.heard.has_changes() && scene.heard.take_changes().is_empty());
+        let (kept, floor) = keep(&mut scene.heard);
+        for max_authors in [16, 4] {
+            let mut again = Scene { heard: heard(1 << 20, max_authors), mono: Duration::ZERO, ..scene };
+            again.heard.restore_floor(floor.unwrap());
+            for (author, floor) in &kept {
+                again.heard.restore(again.wall, author.clone(), *floor);
+            }
+            assert!(again.heard.authors.len() <= max_authors);
+            for n in 1..=40 {
+                let stamp = EPOCH + (i64::from(n) - 1) * 90 * SECOND;
+                assert_eq!(again.hear(n, stamp), Verdict::Stale, "{n}");
+            }
+            // And whoever speaks now is heard.
+            assert!(
+                (1..=40).filter(|n| again.hear(*n, again.wall + 1) == Verdict::New).count() >= max_authors
+            );
+        }
     }
 
     /// What a network does to one node: time passes, and broadcasts come in any order.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::heard::Heard;
+use super::heard::{Heard, Mark};
 use super::node::Trust;
 use super::outbox::Now;
 use super::seen::{Seen, Verdict};
@@ -43,6 +43,39 @@ impl Memory {
         match self {
             Self::Stamps(seen) => seen.is_full(now.wall),
             Self::Authors(heard) => heard.is_full(now.mono),
+        }
+    }
+
+    /// Notes from now on what of it is to be kept.
+    pub(super) fn note_changes(&mut self) {
+        if let Self::Authors(heard) = self {
+            heard.note_changes();
+        }
+    }
+
+    pub(super) fn has_changes(&self) -> bool {
+        matches!(self, Self::Authors(heard) if heard.has_changes())
+    }
+
+    /// What is to be kept since this was asked last.
+    pub(super) fn take_changes(&mut self) -> Vec<Mark> {
+        match self {
+            Self::Stamps(_) => Vec::new(),
+            Self::Authors(heard) => heard.take_changes(),
+        }
+    }
+
+    /// What an earlier run has heard of an author.
+    pub(super) fn restore(&mut self, wall: i64, author: NodeId, floor: i64) {
+        if let Self::Authors(heard) = self {
+            heard.restore(wall, author, floor);
+        }
+    }
+
+    /// Up to where an earlier run has forgotten authors.
+    pub(super) fn restore_floor(&mut self, floor: i64) {
+        if let Self::Authors(heard) = self {
+            heard.restore_floor(floor);
         }
     }
 

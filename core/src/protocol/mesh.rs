@@ -63,7 +63,7 @@ impl Node {
         }
         let digest = message.body().first_chunk()?;
         match self.memory.insert(now, &author, message.header().time, digest) {
-            Verdict::New => {}
+            Verdict::New => self.heard_something(now),
             Verdict::Known => {
                 self.counters.duplicates += 1;
                 return None;

@@ -15,6 +15,7 @@
 //! | `seen` | which broadcasts are known, by their stamps |
 //! | `heard` | which broadcasts are known, by their authors |
 //! | `memory` | which of the two a subnet needs |
+//! | `marks` | which of that outlives the process |
 //! | `admission` | who may join |
 //! | `reach` | which addresses a peer can make us dial |
 //! | `records` | what outlives the process |
@@ -30,6 +31,7 @@ mod handshake;
 mod heard;
 mod link;
 mod lookup;
+mod marks;
 mod memory;
 mod mesh;
 mod node;

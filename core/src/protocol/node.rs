@@ -13,6 +13,7 @@ use super::dialler::{Dialler, Next, Purpose, State};
 use super::handshake::{Dialect, Handshake};
 use super::link::{Link, Peer, Sent};
 use super::lookup::Lookups;
+use super::marks::Marks;
 use super::memory::Memory;
 use super::mesh::Authors;
 use super::offence::Conduct;
@@ -200,6 +201,8 @@ pub(super) enum Timer {
     Pairs(LinkId),
     /// A request should have been answered.
     Request,
+    /// What was heard should be kept.
+    Marks,
 }
 
 /// One node as a pure state machine. See the [module](super) for how it is driven.
@@ -215,6 +218,7 @@ pub struct Node {
     pub(super) lookups: Lookups,
     pub(super) requests: Requests,
     pub(super) memory: Memory,
+    pub(super) marks: Marks,
     pub(super) own: OwnIds,
     pub(super) authors: Authors,
     pub(super) conduct: Conduct,
@@ -240,6 +244,7 @@ impl Node {
         let secret = [rng.next_u64(), rng.next_u64()];
         Self {
             memory: Memory::new(&identity.trust, &config, secret),
+            marks: Marks::default(),
             own: OwnIds::default(),
             identity,
             config,
@@ -351,6 +356,9 @@ impl Node {
             Input::LinkDown { link, reason } => self.drop_link(now, link, reason, out),
             Input::DialFailed { dial, problem } => self.on_dial_failed(now, dial, &problem, out),
         }
+        if self.last_stamp > self.marks.renew_above {
+            self.reserve_stamps(out);
+        }
     }
 
     /// Something came that was dropped unread: a sign of life from a neighbour, but no handshake from
@@ -456,11 +464,14 @@ impl Node {
     fn on_command(&mut self, now: Now, command: Command, out: &mut Outbox) {
         match command {
             Command::Broadcast(message) => self.originate(message, out),
-            Command::Whisper { token, to, message } => self.whisper(now, token, to, message, out),
             Command::Ask { token, to, message, timeout } => {
                 self.send_request(now, token, to, message, timeout, out);
             }
             Command::Answer { peer, number, answer } => self.answer(now, &peer, number, answer, out),
+            Command::Whisper { token, to, message } => {
+                self.use_stamp(message.header().time);
+                self.whisper(now, token, to, message, out);
+            }
             Command::Connect { token, target, persist } => {
                 if self.closed {
                     return out.event(Event::Done { token, result: Err(CommandError::Closed) });
@@ -520,6 +531,7 @@ impl Node {
         for link in links {
             self.close_link(now, link, CloseReason::Local, out);
         }
+        self.keep_last_marks(out);
         self.timers.clear();
     }
 
@@ -544,6 +556,7 @@ impl Node {
                 Timer::Pairs(link) => self.tell_pairs(now, link, out),
                 Timer::Table => self.on_table_timer(now, out),
                 Timer::Request => self.expire_requests(now, out),
+                Timer::Marks => self.keep_heard(out),
             }
         }
     }

@@ -15,6 +15,8 @@ pub struct RecordError(pub &'static str);
 pub(super) const TABLE: u8 = b't';
 /// The first byte of the names of bans; behind it stands who is banned.
 pub(super) const BANS: u8 = b'x';
+/// The first byte of the names of marks: how far authors, and the node itself, have stamped.
+pub(super) const AUTHORS: u8 = b'a';
 
 impl Node {
     /// Takes back a record that an earlier run of this node kept. Call it for all of them, in order of
@@ -25,6 +27,7 @@ impl Node {
     pub fn restore(&mut self, now: Now, key: &[u8], value: &[u8]) -> Result<(), RecordError> {
         match key.split_first() {
             Some((&TABLE, key)) => self.restore_entry(now, key, value),
+            Some((&AUTHORS, name)) => self.restore_mark(now, name, value),
             Some((&BANS, peer)) => self.restore_ban(peer, value),
             Some(_) => Err(RecordError("nobody knows its name")),
             None => Err(RecordError("its name is empty")),

@@ -201,6 +201,12 @@ impl Runtime {
             return Err(error);
         }
         runtime.inbox.push(started.news.into_iter());
+        if runtime.keeper.is_some() {
+            let mut guard = runtime.core();
+            let (now, core) = (runtime.now(), &mut *guard);
+            core.node.keep_marks(now, &mut core.out);
+            runtime.settle(guard);
+        }
         runtime.clock.stamp_after(runtime.with_node(Node::last_stamp));
         runtime.spawn(keep_time(runtime.clone()));
         if let Some(listener) = started.listener {
