@@ -258,6 +258,20 @@ impl Chat {
                 let text = format!("no link to {address}: {problem}; trying again in {pause:.1} s");
                 format!("{} {}", style.bad("!"), printable(&text))
             }
+            Event::StoreReplaced { path, problem } => {
+                let text = format!(
+                    "what this node had kept is damaged ({problem}); it is in {} now, and the node begins anew",
+                    path.display()
+                );
+                format!("{} {}", style.bad("!"), printable(&text))
+            }
+            Event::RecordsDamaged { count, problem } => {
+                format!("{} {count} records that this node had kept do not read: {problem}", style.bad("!"))
+            }
+            Event::StoreFailed { problem } => {
+                let text = format!("what must outlive the node cannot be written: {problem}; trying again");
+                format!("{} {}", style.bad("!"), printable(&text))
+            }
             Event::Lagged { count } => {
                 format!(
                     "{} {count} messages were missed: they came faster than they were shown",

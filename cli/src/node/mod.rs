@@ -65,9 +65,12 @@ pub(crate) struct Args {
     /// A node to connect to, any number; with an id, anyone else at that address is refused
     #[arg(long, value_name = "[ID@]HOST:PORT")]
     connect: Vec<String>,
-    /// Keep the identity here, so that the node has the same id each time (tls only)
+    /// Keep here what the node must know again when it starts anew: its identity (tls), bans, what it has heard
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// What is acknowledged is on the disk, and survives whatever ends the process
+    #[arg(long, requires = "data")]
+    durable: bool,
     /// A sync table without leases
     #[arg(long)]
     no_leases: bool,
@@ -156,7 +159,7 @@ async fn open(args: Args) -> Result<Member, Failure> {
         Error::Listen { .. } => {
             Failure::failed(format!("{error}; give another address with --listen, or port 0 for a free one"))
         }
-        Error::Data(_) => Failure::failed(error),
+        Error::Data(_) | Error::Store(_) => Failure::failed(error),
         error => Failure::usage(error),
     })
 }
@@ -172,7 +175,7 @@ fn configured<N>(builder: Builder<N>, args: Args) -> Result<Builder<N>, Failure>
         builder = builder.advertise(advertise);
     }
     if let Some(path) = args.data {
-        builder = builder.data_dir(path);
+        builder = builder.data_dir(path).durable(args.durable);
     }
     if let Some(file) = args.secret_file {
         builder = builder.secret(secret::read(&file)?);

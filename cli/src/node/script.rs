@@ -146,10 +146,12 @@ impl Script {
             }
             Command::Ban { peer, time } => {
                 mesh.ban(&peer, time)?;
+                mesh.flush().await?;
                 "null".to_owned()
             }
             Command::Unban { peer } => {
                 mesh.unban(&peer)?;
+                mesh.flush().await?;
                 "null".to_owned()
             }
             Command::Bans => {
@@ -281,6 +283,16 @@ fn event_line(event: &Event) -> String {
             .raw("key", &key_json(key))
             .raw("value", &value_json(value.as_ref().unwrap_or(&Value::Nil)))
             .text("by", by.as_str()),
+        Event::StoreReplaced { path, problem } => Object::new("event", "store_replaced")
+            .text("path", &path.to_string_lossy())
+            .text("detail", problem),
+        Event::RecordsDamaged { count, problem } => {
+            Object::new("event", "records_damaged").number("count", *count).text("detail", problem)
+        }
+        Event::StoreFailed { problem } => {
+            let text = format!("what must outlive the node cannot be written: {problem}; trying again");
+            Object::new("event", "error").text("error", &text).text("code", "store")
+        }
         Event::Lagged { count } => Object::new("event", "lagged").number("count", *count),
         // An event of a later version of the library.
         other => Object::new("event", "other").text("detail", &format!("{other:?}")),

@@ -280,6 +280,19 @@ impl Node {
         self.wait(&format!("disconnected {peer}"), gone)
     }
 
+    /// Kills it at once, and reads what it had said by then.
+    pub(crate) fn kill(&mut self) {
+        self.talk.signal("KILL");
+        while let Some(event) = self.read_event(Instant::now() + PATIENCE, "its end") {
+            self.waiting.push_back(event);
+        }
+    }
+
+    /// Whether a command was done, by what it has said so far.
+    pub(crate) fn was_answered(&self, reference: u64) -> bool {
+        self.waiting.iter().any(|event| event["event"] == "result" && event["ref"] == reference)
+    }
+
     /// Writes one line.
     pub(crate) fn write_line(&mut self, line: &str) {
         self.talk.write_line(line);
