@@ -307,7 +307,7 @@ impl Node {
         }
         let latest = now.wall.max(LEAST_WALL).saturating_mul(Trust::MICROSECONDS).saturating_add(MAX_AHEAD);
         // Terms are far below stamps, and must run out no sooner.
-        if write.stamp > latest || i64::try_from(write.term).is_ok_and(|term| term > latest) {
+        if write.stamp > latest || i64::try_from(write.term).map_or(true, |term| term > latest) {
             return Err(Refusal::Ahead);
         }
         if body.len() > self.config.max_frame.saturating_sub(ENTRY_ROOM) {

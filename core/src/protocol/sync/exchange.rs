@@ -291,7 +291,7 @@ impl Node {
         let mut found = Findings::default();
         let budget = (entries.len() * LOOKS + SOME_LOOKS).saturating_sub(session.looked_at);
         for range in &ranges {
-            if found.looked_at > budget {
+            if found.looked_at >= budget {
                 self.counters.table_limited += 1;
                 return;
             }
