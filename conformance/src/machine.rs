@@ -314,6 +314,7 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
                 CommandError::TimedOut { .. } => "timed_out",
                 CommandError::Unanswered { .. } => "unanswered",
                 CommandError::TooMany { .. } => "too_many",
+                CommandError::SearchOver => "search_over",
                 CommandError::NeedsTls { .. } => "needs_tls",
                 CommandError::Closed => "closed",
                 _ => "other",
@@ -339,6 +340,12 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
             "token": token.0,
             "payload": from_values(&received.message.values(&Limits::default()).map_err(refused)?),
         } }),
+        Event::Searched { hops, received } => json!({ "searched": note(*hops, received)? }),
+        Event::Found { token, hops, received } => {
+            let mut found = note(*hops, received)?;
+            found["token"] = token.0.into();
+            json!({ "found": found })
+        }
         Event::Redial { address, pause, .. } => json!({ "redial": {
             "address": [address.host, address.port],
             "pause": u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
@@ -350,6 +357,16 @@ fn show_event(event: &Event) -> Result<Json, Answer> {
 fn unpacked(packed: &[u8]) -> Result<Json, Answer> {
     let values = value::unpack(packed, 1, &Limits::default()).map_err(refused)?;
     Ok(from_values(&values).get(0).cloned().unwrap_or_default())
+}
+
+fn note(hops: u64, received: &Received) -> Result<Json, Answer> {
+    Ok(json!({
+        "hops": hops,
+        "sender": received.sender.as_str(),
+        "verified": received.verified(),
+        "payload": from_values(&received.message.values(&Limits::default()).map_err(refused)?),
+        "id": hex(received.message.id().as_bytes()),
+    }))
 }
 
 fn integer(json: &Json, key: &str) -> Result<u64, Answer> {

@@ -84,6 +84,24 @@ pub struct Config {
     /// Requests of one peer under way at most (256). Further ones are refused. All of others' together keep
     /// at most `inbox_bytes`, those of one peer a quarter of that.
     pub max_requests_per_peer: usize,
+    /// How long a search goes on, and how long nodes that it came by keep the way back to whoever asked
+    /// (10 s). It should be the same in all nodes of a subnet.
+    pub search_time: Duration,
+    /// Searches whose way back is kept, at most (4,096). For a further one, the neighbour that brought most
+    /// of them loses its oldest; from that neighbour itself it is dropped.
+    pub search_routes: usize,
+    /// What is taken in, or passed on, for one search, at most (256). More is dropped. The ways back with
+    /// what was found on each take some 40 MiB at the very worst.
+    pub search_rows: usize,
+    /// Searches of one author in a second, at most (10; no bound with `lan` and `local`). Further ones are
+    /// dropped, and a further own one is an error. `None` for no bound, here and below.
+    pub searches_per_author: Option<u32>,
+    /// Searches that one neighbour brings in a second, at most (50; no bound with `lan` and `local`).
+    /// Further ones are dropped.
+    pub searches_per_peer: Option<u32>,
+    /// What one neighbour brings in a second that was found, at most (250; no bound with `lan` and
+    /// `local`). More is dropped.
+    pub found_per_peer: Option<u32>,
     /// Broadcasts older or newer than this many seconds by our clock are dropped (60, as in 0.7;
     /// 0.7 itself takes any from the future, which lets old ones in again). In `tls` subnets no clock
     /// counts: a broadcast is dropped that is older than another of its author that came two to three
@@ -180,6 +198,12 @@ impl Default for Config {
             lookup_timeout: Duration::from_secs(10),
             max_requests: 4096,
             max_requests_per_peer: 256,
+            search_time: Duration::from_secs(10),
+            search_routes: 4096,
+            search_rows: 256,
+            searches_per_author: Some(10),
+            searches_per_peer: Some(50),
+            found_per_peer: Some(250),
             fresh_seconds: 60,
             seen_capacity: 8 << 20,
             fresh_floor: 3,
@@ -244,6 +268,9 @@ impl Config {
             messages_per_second: None,
             bytes_per_second: None,
             relays_per_author: None,
+            searches_per_author: None,
+            searches_per_peer: None,
+            found_per_peer: None,
             ..Self::default()
         }
     }
@@ -275,9 +302,15 @@ impl Config {
             ("messages_per_second", self.messages_per_second == Some(0)),
             ("bytes_per_second", self.bytes_per_second == Some(0)),
             ("relays_per_author", self.relays_per_author == Some(0)),
+            ("searches_per_author", self.searches_per_author == Some(0)),
+            ("searches_per_peer", self.searches_per_peer == Some(0)),
+            ("found_per_peer", self.found_per_peer == Some(0)),
         ];
         if let Some((option, _)) = none.into_iter().find(|(_, is_none)| *is_none) {
             return wrong(option, "with a bound of 0 nothing works; give None for no bound");
+        }
+        if self.search_time.is_zero() || self.search_routes == 0 || self.search_rows == 0 {
+            return wrong("search_time", "a search needs some time, a way back, and room for what is found");
         }
         if self.named_dials_per_minute == 0 {
             return wrong("named_dials_per_minute", "give at least 1, or a max_outgoing of 0 to dial none");

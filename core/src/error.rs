@@ -65,6 +65,9 @@ pub enum Error {
     /// Only `tls` subnets have words for it.
     #[error("{0}")]
     NeedsTls(CommandError),
+    /// What is found for a search goes back for a while only, and that is over.
+    #[error("{0}")]
+    SearchOver(CommandError),
     /// A value has no form on the wire.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -154,6 +157,7 @@ impl Error {
             Self::Unanswered(_) => "unanswered",
             Self::TooMany(_) => "too_many",
             Self::NeedsTls(_) => "needs_tls",
+            Self::SearchOver(_) => "search_over",
             Self::Value(_) => "value",
             Self::TooLarge { .. } => "too_large",
             Self::Full { .. } => "full",
@@ -189,6 +193,7 @@ impl From<CommandError> for Error {
             CommandError::TimedOut { .. } => Self::TimedOut(error),
             CommandError::Unanswered { .. } => Self::Unanswered(error),
             CommandError::TooMany { .. } => Self::TooMany(error),
+            CommandError::SearchOver => Self::SearchOver(error),
             CommandError::NeedsTls { .. } => Self::NeedsTls(error),
             CommandError::Closed => Self::Closed,
         }

@@ -34,8 +34,8 @@ pub use config::{Config, ConfigError};
 pub use error::Error;
 #[cfg(feature = "net")]
 pub use mesh::{
-    Answer, Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, Request, SendReport,
-    Stats,
+    Answer, Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, Query, Request, Row,
+    Rows, Search, SendReport, Stats,
 };
 pub use protocol::{Address, CloseReason, Kind, Role};
 #[cfg(feature = "net")]

@@ -541,7 +541,9 @@ impl Run {
                 assert!(self.tokens.remove(&token), "answered twice, or what nobody asked");
             }
             // 0.7 has no words for them.
-            Event::Asked { .. } | Event::Answered { .. } => panic!("requests in a subnet of 0.7"),
+            Event::Asked { .. } | Event::Answered { .. } | Event::Searched { .. } | Event::Found { .. } => {
+                panic!("requests in a subnet of 0.7")
+            }
             Event::Redial { pause, .. } => assert!(pause <= self.node.config().redial_max),
             Event::Changed(_) | Event::Superseded { .. } => panic!("a mesh has no table"),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Message, Request};
+use super::{Message, Request, Search};
 use crate::identity::NodeId;
 use crate::protocol::{Address, CloseReason};
 use crate::wire::Value;
@@ -18,6 +18,8 @@ pub enum Event {
     Message(Message),
     /// Another node asks something. Dropped, it tells its asker that no answer will come.
     Request(Request),
+    /// Somebody asks everyone something.
+    Search(Search),
     /// A peer is a neighbour from now on.
     Connected {
         /// Who.

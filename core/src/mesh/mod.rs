@@ -4,6 +4,7 @@ mod builder;
 mod event;
 mod message;
 mod request;
+mod search;
 mod stats;
 
 use std::fmt;
@@ -18,6 +19,7 @@ pub use builder::{Builder, Candidate, Encryption};
 pub use event::{Event, Peer};
 pub use message::{Message, Messages};
 pub use request::{Answer, Request};
+pub use search::{Query, Row, Rows, Search};
 pub use stats::Stats;
 
 use crate::config::ConfigError;
@@ -410,14 +412,15 @@ impl Mesh {
     /// The next event of any kind, messages included; `None` when the node is closed and all is
     /// read. There is one queue: what is read here is not read by [`Mesh::recv`].
     ///
-    /// A program that calls this takes requests ([`Event::Request`]) from then on, unless
-    /// [`Mesh::on_request`] does.
+    /// A program that calls this takes requests and searches of others ([`Event::Request`],
+    /// [`Event::Search`]) from then on, unless [`Mesh::on_request`] or [`Mesh::on_search`] does.
     pub async fn next_event(&self) -> Option<Event> {
         self.runtime.0.takes_events();
         let item = self.runtime.0.inbox.next().await?;
         Some(match item {
             Item::Message(received) => Event::Message(self.message(received)),
             Item::Request(request) => Event::Request(request),
+            Item::Search(search) => Event::Search(search),
             Item::Connected { peer, address } => Event::Connected { peer, address },
             Item::Disconnected { peer, reason } => Event::Disconnected { peer, reason },
             Item::SlowPeer { peer } => Event::SlowPeer { peer },

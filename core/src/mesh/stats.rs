@@ -69,6 +69,20 @@ stats! {
     requests_refused: |(node, _)| node.counters().requests_refused;
     /// Answers that nobody waited for any more.
     answers_late: |(node, _)| node.counters().answers_late;
+    /// Own searches.
+    searches_sent: |(node, _)| node.counters().searches_sent;
+    /// Searches of others.
+    searches_received: |(node, _)| node.counters().searches_received;
+    /// Searches of others dropped because there were too many.
+    searches_limited: |(node, _)| node.counters().searches_limited;
+    /// Searches of others that the program could not be told of because it read too slowly.
+    searches_dropped: |(_, runtime)| runtime.traffic.searches_dropped.load(Ordering::Relaxed);
+    /// What others found, passed on to yet others.
+    found_relayed: |(node, _)| node.counters().found_relayed;
+    /// What others found, dropped because there was too much.
+    found_limited: |(node, _)| node.counters().found_limited;
+    /// What was found, dropped because there was no way back to its asker.
+    found_lost: |(node, _)| node.counters().found_lost;
     /// Messages dropped because nobody here knows their code.
     unknown: |(node, _)| node.counters().unknown;
     /// Control messages dropped because they do not say what their code demands.

@@ -22,6 +22,7 @@
 //! | `sync` | the table: a dictionary that all nodes hold |
 //! | `offence` | what no honest peer does, and what comes of it |
 //! | `request` | which requests are under way, and which answer is whose |
+//! | `search` | how far a question goes, and which way back what is found takes |
 
 mod address;
 mod admission;
@@ -40,6 +41,7 @@ mod outbox;
 mod reach;
 pub mod records;
 mod request;
+mod search;
 mod seen;
 mod sync;
 
@@ -58,5 +60,6 @@ pub use reach::Reach;
 #[cfg(feature = "net")]
 pub(crate) use request::ANSWERED;
 pub use request::Refusal;
+pub use search::{MAX_DATA, MAX_HOPS, MAX_ID, MAX_TYPE, Note};
 pub use seen::{Seen, Verdict};
 pub use sync::{Change, Entry, LEASE, Table, TableError, TableOptions, Version};

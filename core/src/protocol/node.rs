@@ -23,6 +23,7 @@ use super::outbox::{
 };
 use super::reach::Reach;
 use super::request::Requests;
+use super::search::{Note, Searches};
 use super::seen::OwnIds;
 use super::sync::{Spare, Table};
 use crate::config::Config;
@@ -81,6 +82,19 @@ impl Identity {
             Trust::Proven { signed: true, .. } => Envelope::Sealed(self.protocol.clone()),
             _ => Envelope::Plain,
         }
+    }
+
+    /// Packs a note of the node's own under this code ([`code::SEARCH`](crate::wire::codes::code::SEARCH) or
+    /// [`code::FOUND`](crate::wire::codes::code::FOUND)), and seals it where its subnet's authors sign.
+    ///
+    /// Fails when a value has no msgpack form, which bytes and numbers have.
+    pub fn pack_note(&self, stamp: i64, code: u64, note: &Note) -> Result<Message, ValueError> {
+        let message =
+            Message::pack(kind::WHISPER, self.id.as_str(), Form::Str, stamp, code, &note.payload())?;
+        Ok(match &self.trust {
+            Trust::Proven { keys, signed: true } => message.noted(keys),
+            _ => message,
+        })
     }
 
     /// Packs a message of the node's own whose payload is `code` followed by `payload`, and seals it
@@ -150,6 +164,19 @@ pub struct Counters {
     pub requests_refused: u64,
     /// Answers to requests that nobody waits for any more.
     pub answers_late: u64,
+    /// Own searches.
+    pub searches_sent: u64,
+    /// Searches of others that were handed up.
+    pub searches_received: u64,
+    /// Searches of others dropped because there were too many: of their author, from a neighbour, or at all.
+    pub searches_limited: u64,
+    /// What others found, passed on to yet others.
+    pub found_relayed: u64,
+    /// What others found, dropped because there was too much: for one search, of one author, or from a
+    /// neighbour.
+    pub found_limited: u64,
+    /// What was found, dropped because there is no way back to its asker (any more).
+    pub found_lost: u64,
     /// Messages dropped because nobody here knows their code.
     pub unknown: u64,
     /// Control messages dropped because they do not say what their code demands.
@@ -203,6 +230,8 @@ pub(super) enum Timer {
     Request,
     /// What was heard should be kept.
     Marks,
+    /// A search is over.
+    Search,
 }
 
 /// One node as a pure state machine. See the [module](super) for how it is driven.
@@ -217,6 +246,7 @@ pub struct Node {
     pub(super) dialler: Dialler,
     pub(super) lookups: Lookups,
     pub(super) requests: Requests,
+    pub(super) searches: Searches,
     pub(super) memory: Memory,
     pub(super) marks: Marks,
     pub(super) own: OwnIds,
@@ -254,6 +284,7 @@ impl Node {
             dialler: Dialler::default(),
             lookups: Lookups::default(),
             requests: Requests::default(),
+            searches: Searches::default(),
             authors: Authors::default(),
             conduct: Conduct::default(),
             admission: Admission::default(),
@@ -431,6 +462,8 @@ impl Node {
             }
             Some(code::ASK) if self.has_own_words() => self.on_ask(now, from, message, out),
             Some(code::ANSWER) if self.has_own_words() => self.on_answer(now, from, message, out),
+            Some(code::SEARCH) if self.has_own_words() => self.on_search(now, from, &message, out),
+            Some(code::FOUND) if self.has_own_words() => self.on_found(now, from, &message, out),
             Some(code) if code >= code::FIRST_USER => self.whispered(code, from, message, out),
             _ => self.counters.unknown += 1,
         }
@@ -472,6 +505,9 @@ impl Node {
                 self.use_stamp(message.header().time);
                 self.whisper(now, token, to, message, out);
             }
+            Command::Search { token, note, hops } => self.search(now, token, note, hops, out),
+            Command::EndSearch(token) => self.end_search(token),
+            Command::Find { note } => self.find(now, &note, out),
             Command::Connect { token, target, persist } => {
                 if self.closed {
                     return out.event(Event::Done { token, result: Err(CommandError::Closed) });
@@ -522,8 +558,8 @@ impl Node {
         for token in self.dialler.clear().into_iter().filter_map(|dial| dial.token) {
             out.event(Event::Done { token, result: Err(CommandError::Closed) });
         }
-        let waiting: BTreeSet<Token> =
-            self.lookups.clear().into_iter().chain(self.requests.clear()).collect();
+        let waiting = self.lookups.clear().into_iter().chain(self.requests.clear());
+        let waiting: BTreeSet<Token> = waiting.chain(self.searches.clear()).collect();
         for token in waiting {
             out.event(Event::Done { token, result: Err(CommandError::Closed) });
         }
@@ -557,6 +593,7 @@ impl Node {
                 Timer::Table => self.on_table_timer(now, out),
                 Timer::Request => self.expire_requests(now, out),
                 Timer::Marks => self.keep_heard(out),
+                Timer::Search => self.expire_searches(now, out),
             }
         }
     }

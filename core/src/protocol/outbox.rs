@@ -201,6 +201,23 @@ pub enum Command {
         /// The packed answer.
         answer: Result<Message, Refusal>,
     },
+    /// Ask everyone within some links a packed question. Answered by [`Event::Found`], any number of times,
+    /// and in the end by [`Event::Done`], in the name of this node.
+    Search {
+        /// For the answers.
+        token: Token,
+        /// The question ([`super::Identity::pack_note`]).
+        note: Message,
+        /// Over how many links it counts as having gone already.
+        hops: u64,
+    },
+    /// Want no more of what a question finds. It has no answer.
+    EndSearch(Token),
+    /// Send back what was found for a question. Nothing happens if [`super::Node::may_find`] says no.
+    Find {
+        /// What was found ([`super::Identity::pack_note`]).
+        note: Message,
+    },
     /// Let only these nodes join, and those named before. Only where ids are proven, as the next four.
     Allow(Vec<NodeId>),
     /// Let only those join that were named before, without this one.
@@ -334,6 +351,22 @@ pub enum Event {
         /// Which request.
         token: Token,
         /// The answer.
+        received: Received,
+    },
+    /// Somebody asks everyone something. Whoever finds something says so with [`Command::Find`].
+    Searched {
+        /// The links that the question went over before the one that brought it, by what neighbours say.
+        hops: u64,
+        /// The question. Its author is the asker.
+        received: Received,
+    },
+    /// Something was found for a question of ours.
+    Found {
+        /// For which.
+        token: Token,
+        /// The links that it went over before the one that brought it, by what neighbours say.
+        hops: u64,
+        /// What. Its author is whoever found it.
         received: Received,
     },
     /// A dial that is kept up failed, and will be tried again.
@@ -569,6 +602,9 @@ pub enum CommandError {
         /// Of what.
         what: &'static str,
     },
+    /// What is found for a question goes back for a while only, and that is over.
+    #[error("the search is over, or was another's of this node")]
+    SearchOver,
     /// The subnet has no words for it.
     #[error("{what} need a tls subnet: p2p.today 0.7 has no words for them")]
     NeedsTls {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::identity::NodeId;
-use crate::mesh::Request;
+use crate::mesh::{Request, Search};
 use crate::protocol::{Address, CloseReason, Received};
 
 /// From this many on, a reader that shares its thread with the program lets it read: so many are
@@ -22,6 +22,7 @@ const PLENTY: usize = 192;
 pub(crate) enum Item {
     Message(Received),
     Request(Request),
+    Search(Search),
     Connected { peer: NodeId, address: Option<Address> },
     Disconnected { peer: NodeId, reason: CloseReason },
     SlowPeer { peer: NodeId },
@@ -40,6 +41,7 @@ impl Item {
             Self::Message(received) => received.message.body().len(),
             Self::Superseded { key, value, .. } => 64 + key.len() + value.as_ref().map_or(0, Bytes::len),
             Self::Request(request) => request.weight(),
+            Self::Search(search) => search.weight(),
             _ => 64,
         }
     }
@@ -101,13 +103,14 @@ impl Inbox {
         items.for_each(|item| intake.push(item));
     }
 
-    /// Takes in a request if there is room, and else gives it back. Links do not wait for a program to take requests.
-    pub(crate) fn offer(&self, request: Request) -> Option<Request> {
+    /// Takes in a request or a search if there is room, and else gives it back. Links do not wait for a program
+    /// to take such.
+    pub(crate) fn offer(&self, item: Item) -> Option<Item> {
         let mut intake = self.intake();
         if intake.state.items.len() >= self.messages || intake.state.bytes >= self.bytes {
-            return Some(request);
+            return Some(item);
         }
-        intake.push(Item::Request(request));
+        intake.push(item);
         None
     }
 

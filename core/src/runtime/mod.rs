@@ -23,3 +23,4 @@ mod writer;
 pub(crate) use changes::{Seen, Watcher};
 pub(crate) use inbox::Item;
 pub(crate) use node::{AdmitHook, Runtime, Stamped, Started};
+pub(crate) use request::FoundRows;

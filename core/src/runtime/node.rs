@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -21,7 +21,7 @@ use super::request::Taker;
 use super::{reader, writer};
 use crate::config::Config;
 use crate::identity::NodeId;
-use crate::mesh::{Candidate, Request};
+use crate::mesh::{Candidate, Request, Search};
 use crate::protocol::{
     Address, CloseReason, Command, CommandError, DialId, Event, Identity, Input, LinkId, Node, Now, Origin,
     Outbox, Output, Reach, Received, Remote, Role, Token, Trust,
@@ -46,6 +46,8 @@ pub(super) enum Waiting {
     Peer(oneshot::Sender<Result<NodeId, CommandError>>),
     /// For the answer to a request.
     Answer(oneshot::Sender<Result<Received, CommandError>>),
+    /// For what a search finds.
+    Rows(mpsc::Sender<Result<(u64, Received), CommandError>>),
 }
 
 impl Waiting {
@@ -54,13 +56,20 @@ impl Waiting {
         match (self, result) {
             (Self::Peer(waiting), result) => drop(waiting.send(result)),
             (Self::Answer(waiting), Err(error)) => drop(waiting.send(Err(error))),
-            (Self::Answer(_), Ok(_)) => {}
+            (Self::Rows(waiting), Err(error)) => drop(waiting.try_send(Err(error))),
+            (Self::Answer(_) | Self::Rows(_), Ok(_)) => {}
         }
     }
 
     fn answer(self, received: Received) {
         if let Self::Answer(waiting) = self {
             drop(waiting.send(Ok(received)));
+        }
+    }
+
+    fn has_found(&self, hops: u64, received: Received) {
+        if let Self::Rows(waiting) = self {
+            drop(waiting.try_send(Ok((hops, received))));
         }
     }
 }
@@ -88,6 +97,8 @@ pub(super) struct Core {
     watchers: Watchers,
     /// Requests that somebody should take.
     asked: Vec<Request>,
+    /// Searches that somebody may take.
+    searched: Vec<Search>,
     /// When the driver will look at the timers again.
     armed: Option<Duration>,
 }
@@ -179,6 +190,7 @@ impl Runtime {
                 items: Vec::new(),
                 watchers: Watchers::default(),
                 asked: Vec::new(),
+                searched: Vec::new(),
                 armed: None,
             }),
             hooks: Mutex::default(),
@@ -270,10 +282,14 @@ impl Runtime {
             self.rearm.notify_one();
         }
         let (items, asked) = (std::mem::take(&mut core.items), std::mem::take(&mut core.asked));
+        let searched = std::mem::take(&mut core.searched);
         // A hook may use the node.
         drop(guard);
         for request in asked {
             self.take_request(request);
+        }
+        for search in searched {
+            self.take_search(search);
         }
         if !items.is_empty() {
             self.hand_up(items);
@@ -285,7 +301,7 @@ impl Runtime {
     }
 
     fn carry_out(self: &Arc<Self>, core: &mut Core) {
-        let Core { out, links, answers, items, watchers, asked, .. } = core;
+        let Core { out, links, answers, items, watchers, asked, searched, .. } = core;
         let hooked = self.hooked.load(Ordering::Acquire) > 0;
         let (mut intake, mut records) = (None, None);
         let mut give = |item: Item| {
@@ -316,6 +332,14 @@ impl Runtime {
                 Output::Event(Event::Answered { token, received }) => {
                     if let Some(waiting) = answers.remove(&token) {
                         waiting.answer(received);
+                    }
+                }
+                Output::Event(Event::Searched { hops, received }) => {
+                    searched.extend(Search::new(self, hops, received));
+                }
+                Output::Event(Event::Found { token, hops, received }) => {
+                    if let Some(waiting) = answers.get(&token) {
+                        waiting.has_found(hops, received);
                     }
                 }
                 Output::Event(Event::Received(received)) => give(Item::Message(received)),

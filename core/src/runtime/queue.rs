@@ -34,6 +34,7 @@ pub(crate) struct TrafficCounters {
     pub(crate) frames_out: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) relays_dropped: AtomicU64,
+    pub(crate) searches_dropped: AtomicU64,
     pub(crate) answers_dropped: AtomicU64,
     pub(crate) slow_peers: AtomicU64,
     /// Connections that others made and that came to no link.

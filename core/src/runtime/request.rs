@@ -1,24 +1,29 @@
-//! Requests of the program's own, and who takes those of others.
+//! Requests and searches of the program's own, and who takes those of others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use super::inbox::Item;
 use super::node::{Runtime, Waiting};
+use super::queue::TrafficCounters;
 use crate::error::Error;
 use crate::identity::NodeId;
-use crate::mesh::Request;
-use crate::protocol::{Command, Input, Received, Refusal};
-use crate::wire::Message;
+use crate::mesh::{Request, Search};
+use crate::protocol::{Command, CommandError, Input, Received, Refusal, Token};
+use crate::wire::{DIGEST_LEN, Message};
 
-type Handler = Arc<dyn Fn(Request) + Send + Sync>;
+type Handler<T> = Arc<dyn Fn(T) + Send + Sync>;
+/// What was found, with the links it went over before the last.
+pub(crate) type FoundRows = mpsc::Receiver<Result<(u64, Received), CommandError>>;
 
-/// Who takes the requests of others.
+/// Who takes the requests and searches of others.
 #[derive(Default)]
 pub(super) struct Taker {
-    handler: Mutex<Option<Handler>>,
+    requests: Mutex<Option<Handler<Request>>>,
+    searches: Mutex<Option<Handler<Search>>>,
     /// Whether the program reads events.
     reads_events: AtomicBool,
 }
@@ -56,8 +61,8 @@ impl Runtime {
         waits
     }
 
-    pub(crate) fn on_request(&self, handler: Handler) {
-        *self.taker.handler.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+    pub(crate) fn on_request(&self, handler: Handler<Request>) {
+        *self.taker.requests.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
     }
 
     /// The program reads events, so it may be given requests there.
@@ -69,15 +74,68 @@ impl Runtime {
 
     /// Gives a request to whoever takes it.
     pub(super) fn take_request(&self, request: Request) {
-        let handler = self.taker.handler.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let handler = self.taker.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(handler) = handler {
             return handler(request);
         }
         if !self.taker.reads_events.load(Ordering::Acquire) {
             return request.refuse(Refusal::NotTaken);
         }
-        if let Some(request) = self.inbox.offer(request) {
+        if let Some(Item::Request(request)) = self.inbox.offer(Item::Request(request)) {
             request.refuse(Refusal::Busy);
         }
+    }
+
+    pub(crate) fn on_search(&self, handler: Handler<Search>) {
+        *self.taker.searches.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+    }
+
+    /// Gives a search to whoever takes it. Nobody need.
+    pub(super) fn take_search(&self, search: Search) {
+        let handler = self.taker.searches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(handler) = handler {
+            return handler(search);
+        }
+        let reads = self.taker.reads_events.load(Ordering::Acquire);
+        if reads && self.inbox.offer(Item::Search(search)).is_some() {
+            TrafficCounters::add(&self.traffic.searches_dropped, 1);
+        }
+    }
+
+    /// Sends a question. What is found for it comes out of the channel, which ends with the search.
+    pub(crate) fn search(
+        self: &Arc<Self>,
+        note: Message,
+        hops: u64,
+    ) -> Result<(Token, FoundRows), CommandError> {
+        let token = self.token();
+        // There is room for all that is ever found, and an error.
+        let (rows, mut found) = mpsc::channel(self.config.search_rows + 1);
+        self.core().answers.insert(token, Waiting::Rows(rows));
+        self.feed_one(Input::Command(Command::Search { token, note, hops }));
+        match found.try_recv() {
+            Ok(Err(error)) => Err(error),
+            _ => Ok((token, found)),
+        }
+    }
+
+    pub(crate) fn end_search(self: &Arc<Self>, token: Token) {
+        self.core().answers.remove(&token);
+        self.feed_one(Input::Command(Command::EndSearch(token)));
+    }
+
+    /// Sends back what the program found for a question.
+    pub(crate) fn find(
+        self: &Arc<Self>,
+        question: &[u8; DIGEST_LEN],
+        note: Message,
+    ) -> Result<(), CommandError> {
+        let now = self.now();
+        let mut guard = self.core();
+        let core = &mut *guard;
+        core.node.may_find(question)?;
+        core.node.handle(now, Input::Command(Command::Find { note }), &mut core.out);
+        self.settle(guard);
+        Ok(())
     }
 }

@@ -336,6 +336,9 @@ impl Network {
             Event::Disconnected { .. } => self.note(12, node.0 as u64, 0),
             Event::Asked { number, .. } => self.note(16, node.0 as u64, *number),
             Event::Answered { token, .. } => self.note(17, node.0 as u64, token.0),
+            Event::Searched { received, .. } | Event::Found { received, .. } => {
+                self.note(18, node.0 as u64, prefix(received.message.body()));
+            }
             Event::Redial { pause, .. } => self.note(13, node.0 as u64, nanos(*pause)),
             Event::Changed(change) => self.note(14, node.0 as u64, change.time.unsigned_abs()),
             Event::Superseded { key, .. } => self.note(15, node.0 as u64, key.len() as u64),
@@ -576,17 +579,24 @@ impl Network {
 
     pub(super) fn break_between_groups(&mut self) {
         for connection in 0..self.wires.connections.len() {
-            let wire = &mut self.wires.connections[connection];
-            let [a, b] = wire.ends.each_ref().map(|end| self.hosts[end.node.0].group);
-            let live = wire.ends.iter().any(|end| end.state != State::Gone);
-            if a == b || wire.broken || wire.silent || !live {
-                continue;
+            let ends = &self.wires.connections[connection].ends;
+            let [a, b] = ends.each_ref().map(|end| self.hosts[end.node.0].group);
+            if a != b {
+                self.break_connection(connection, "the network is unreachable");
             }
-            wire.broken = true;
-            for side in 0..2 {
-                let end = EndId { connection, side };
-                self.schedule(self.now, Happening::Break(end, "the network is unreachable"));
-            }
+        }
+    }
+
+    /// Nothing arrives any more on a connection, and both ends are told.
+    pub(super) fn break_connection(&mut self, connection: usize, problem: &'static str) {
+        let wire = &mut self.wires.connections[connection];
+        let live = wire.ends.iter().any(|end| end.state != State::Gone);
+        if wire.broken || wire.silent || !live {
+            return;
+        }
+        wire.broken = true;
+        for side in 0..2 {
+            self.schedule(self.now, Happening::Break(EndId { connection, side }, problem));
         }
     }
 

@@ -64,6 +64,7 @@ mod delivery;
 mod hostile;
 mod network;
 mod queue;
+mod search;
 mod topology;
 
 use std::fmt;

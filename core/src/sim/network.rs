@@ -416,7 +416,7 @@ impl Network {
     }
 
     /// The stamp of a message that a node's program sends now.
-    fn stamp(&mut self, node: NodeIndex) -> i64 {
+    pub(super) fn stamp(&mut self, node: NodeIndex) -> i64 {
         let wall = self.wall(node);
         let host = &mut self.hosts[node.0];
         match host.identity.trust.stamps_per_second() {
@@ -428,15 +428,15 @@ impl Network {
         }
     }
 
-    fn check_up(&self, node: NodeIndex) -> Result<(), Error> {
+    pub(super) fn check_up(&self, node: NodeIndex) -> Result<(), Error> {
         self.is_up(node).then_some(()).ok_or(Error::Down(node))
     }
 
-    fn command(&mut self, node: NodeIndex, command: Command) {
+    pub(super) fn command(&mut self, node: NodeIndex, command: Command) {
         self.feed(node, Input::Command(command), None);
     }
 
-    fn token(&mut self) -> Token {
+    pub(super) fn token(&mut self) -> Token {
         self.next_token += 1;
         Token(self.next_token)
     }
@@ -522,6 +522,15 @@ impl Network {
     pub fn heal(&mut self) {
         for host in &mut self.hosts {
             host.group = 0;
+        }
+    }
+
+    /// Breaks the connections that two nodes have with each other: what is under way is lost, and both
+    /// are told. They may make new ones at once.
+    pub fn cut(&mut self, a: NodeIndex, b: NodeIndex) {
+        let connections: Vec<usize> = self.wires.between(&self.hosts[a.0].connections, a, b).collect();
+        for connection in connections {
+            self.break_connection(connection, "the connection was reset");
         }
     }
 

@@ -9,7 +9,7 @@ use rmp::Marker;
 use super::body;
 use super::codes::kind;
 use super::frame::DIGEST_LEN;
-use super::seal::{self, Envelope, SEAL_LEN, SealError};
+use super::seal::{self, Envelope, Purpose, SEAL_LEN, SealError};
 use super::value::{self, Limits, Pack, Payload, Value, ValueError};
 use crate::identity::{KeyPair, MessageId};
 
@@ -107,7 +107,7 @@ impl Header {
     }
 
     /// The author's id in a body with this header.
-    fn sender<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn sender<'a>(&self, body: &'a [u8]) -> &'a [u8] {
         let start = self.sender_at as usize;
         body.get(start..start + self.sender_len as usize).unwrap_or_default()
     }
@@ -172,7 +172,13 @@ impl Message {
 
     /// The same message with its author's seal behind it; only the author has the `keys` for it.
     pub fn sealed(&self, keys: &KeyPair) -> Self {
-        let body = seal::seal(self.unsealed(), keys);
+        let body = seal::seal(Purpose::Broadcast, self.unsealed(), keys);
+        Self { body, header: self.header, end: self.end }
+    }
+
+    /// The same message as a note: with a seal of its author's that is good for nothing else.
+    pub fn noted(&self, keys: &KeyPair) -> Self {
+        let body = seal::seal(Purpose::Note, self.unsealed(), keys);
         Self { body, header: self.header, end: self.end }
     }
 
@@ -374,6 +380,27 @@ impl Envelope {
         Ok(())
     }
 
+    /// Reads a note: a message that is no broadcast and travels inside another, with the seal of its author
+    /// behind it where authors sign. The digest is checked too.
+    pub fn read_note(&self, body: Bytes, limits: &Limits) -> Result<Message, MessageError> {
+        let end = match self {
+            Self::Plain => body.len(),
+            Self::Sealed(_) => body.len().checked_sub(SEAL_LEN).ok_or(SHORT)?,
+        };
+        if !body::is_plain(body.get(..end).unwrap_or_default()) {
+            return Err(MessageError::Unreadable("the checksum does not match"));
+        }
+        let header = Header::read(&body)?;
+        if header.kind != kind::WHISPER || header.payload_at() > end {
+            return Err(MessageError::NotAMessage("a note is a whisper"));
+        }
+        Message::check(&header, &body, end, limits)?;
+        if let Self::Sealed(protocol) = self {
+            seal::check(Purpose::Note, &body, header.sender(&body), protocol)?;
+        }
+        Ok(Message { body, header, end })
+    }
+
     /// Where the payload ends.
     fn check(&self, header: &Header, body: &[u8], limits: &Limits) -> Result<usize, MessageError> {
         match self {
@@ -381,7 +408,7 @@ impl Envelope {
                 let end = body.len().checked_sub(SEAL_LEN).filter(|end| header.payload_at() <= *end);
                 let end = end.ok_or(SHORT)?;
                 Message::check(header, body, end, limits)?;
-                seal::check(body, header.sender(body), protocol)?;
+                seal::check(Purpose::Broadcast, body, header.sender(body), protocol)?;
                 Ok(end)
             }
             _ => Message::check(header, body, body.len(), limits).map(|()| body.len()),

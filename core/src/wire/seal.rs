@@ -11,9 +11,22 @@ use crate::identity::{KeyPair, NodeId, PUBLIC_KEY_LEN, ProtocolId, PublicKey, SI
 /// Bytes of a seal: the author's public key and its signature.
 pub const SEAL_LEN: usize = PUBLIC_KEY_LEN + SIGNATURE_LEN;
 
-/// What stands before the digest in the bytes that are signed, so that no signature made for another
-/// purpose is one of a broadcast.
-const PURPOSE: &[u8; 17] = b"peernet broadcast";
+/// What a seal is for. Its words stand before the digest in the bytes that are signed, so that no
+/// signature made for one purpose serves another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Broadcast,
+    Note,
+}
+
+impl Purpose {
+    fn words(self) -> &'static [u8] {
+        match self {
+            Self::Broadcast => b"peernet broadcast",
+            Self::Note => b"peernet note",
+        }
+    }
+}
 
 /// How the bodies of a subnet are made up, and so what is checked of them. Every body is read through
 /// the envelope of its subnet, and a [`Message`](super::Message) is what passed.
@@ -56,27 +69,28 @@ pub enum SealError {
 }
 
 /// The bytes that an author signs: the message by its id.
-fn signed(digest: &[u8; DIGEST_LEN]) -> [u8; PURPOSE.len() + DIGEST_LEN] {
-    let mut bytes = [0; PURPOSE.len() + DIGEST_LEN];
-    let (purpose, rest) = bytes.split_at_mut(PURPOSE.len());
-    purpose.copy_from_slice(PURPOSE);
-    rest.copy_from_slice(digest);
-    bytes
+fn signed(purpose: Purpose, digest: &[u8; DIGEST_LEN]) -> Vec<u8> {
+    [purpose.words(), digest].concat()
 }
 
 /// `sealed` is a body without its seal; returns the body with that of `keys`.
-pub(super) fn seal(body: &[u8], keys: &KeyPair) -> Bytes {
+pub(super) fn seal(purpose: Purpose, body: &[u8], keys: &KeyPair) -> Bytes {
     let digest = body.first_chunk().copied().unwrap_or_default();
     let mut sealed = Vec::with_capacity(body.len() + SEAL_LEN);
     sealed.extend_from_slice(body);
     sealed.extend_from_slice(keys.public().as_bytes());
-    sealed.extend_from_slice(&keys.sign(&signed(&digest)));
+    sealed.extend_from_slice(&keys.sign(&signed(purpose, &digest)));
     sealed.into()
 }
 
 /// Checks the seal at the end of a whole body whose digest has been checked: the key, then what costs
 /// more.
-pub(super) fn check(body: &[u8], author: &[u8], protocol: &ProtocolId) -> Result<(), SealError> {
+pub(super) fn check(
+    purpose: Purpose,
+    body: &[u8],
+    author: &[u8],
+    protocol: &ProtocolId,
+) -> Result<(), SealError> {
     let (Some(digest), Some((rest, signature))) =
         (body.first_chunk(), body.split_last_chunk::<SIGNATURE_LEN>())
     else {
@@ -87,7 +101,7 @@ pub(super) fn check(body: &[u8], author: &[u8], protocol: &ProtocolId) -> Result
     if NodeId::of_key(&key, protocol).as_str().as_bytes() != author {
         return Err(SealError::Key);
     }
-    if key.verify(&signed(digest), signature) { Ok(()) } else { Err(SealError::Signature) }
+    if key.verify(&signed(purpose, digest), signature) { Ok(()) } else { Err(SealError::Signature) }
 }
 
 #[cfg(test)]
@@ -147,6 +161,42 @@ mod tests {
                 assert_eq!(body, *sealed.body(), "{method}");
             }
         }
+    }
+
+    /// a note is what its author sealed, and no broadcast, nor is a broadcast a note.
+    #[test]
+    fn notes_are_sealed_for_themselves() {
+        let note = pack(kind::WHISPER, &keys(1), "hello").noted(&keys(1));
+        let read = |body: &[u8]| envelope().read_note(body.to_vec().into(), &Limits::default());
+        assert_eq!(read(note.body()).unwrap(), note);
+        assert!(note.is_sealed());
+        for at in 0..note.body().len() {
+            let mut altered = note.body().to_vec();
+            altered[at] ^= 1;
+            assert!(read(&altered).is_err(), "{at}");
+        }
+        for len in 0..note.body().len() {
+            assert!(read(&note.body()[..len]).is_err(), "{len}");
+        }
+        let forged = Err(MessageError::Seal(SealError::Signature));
+        assert_eq!(read(pack(kind::WHISPER, &keys(1), "hello").sealed(&keys(1)).body()), forged);
+        let stolen = pack(kind::WHISPER, &keys(1), "hello").noted(&keys(2));
+        assert_eq!(read(stolen.body()), Err(MessageError::Seal(SealError::Key)));
+        // Whatever is read as a broadcast elsewhere is none here.
+        let broadcast = pack(kind::BROADCAST, &keys(1), "hello");
+        assert!(
+            read(broadcast.sealed(&keys(1)).body()).is_err()
+                && read(broadcast.noted(&keys(1)).body()).is_err()
+        );
+        let as_broadcast = envelope().read(broadcast.noted(&keys(1)).body().clone(), &Limits::default());
+        assert_eq!(as_broadcast, forged);
+        // Without seals only the digest is checked.
+        let plain = pack(kind::WHISPER, &keys(1), "hello");
+        let read = Envelope::Plain.read_note(plain.body().clone(), &Limits::default());
+        assert_eq!(read.unwrap(), plain);
+        let mut altered = plain.body().to_vec();
+        *altered.last_mut().unwrap() ^= 1;
+        assert!(Envelope::Plain.read_note(altered.into(), &Limits::default()).is_err());
     }
 
     /// T-31: whispers carry none.
