@@ -48,6 +48,11 @@ fn seal() {
 }
 
 #[test]
+fn sync() {
+    replay("sync", targets::sync);
+}
+
+#[test]
 fn value() {
     replay("value", targets::value);
 }

@@ -415,7 +415,7 @@ fn tables_converge(seed: u64) {
     }
 }
 
-/// S-45 to S-48, S-52, S-55, S-70 to S-75: with loss, copies, disorder, partitions, crashes with and without
+/// S-45, S-47, S-48, S-52, S-53, S-55, S-70: with loss, copies, disorder, partitions, crashes with and without
 /// what was kept, and clocks wrong by up to a year.
 #[test]
 fn tables_converge_whatever_happens() {

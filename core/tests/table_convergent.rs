@@ -425,7 +425,7 @@ fn what_is_stamped_too_far_ahead_is_refused() {
     assert_eq!(changes(&out).len(), 1);
 }
 
-/// S-51: a deleted key is remembered for a day, and does not come back by itself.
+/// S-51, L-83: a deleted key is remembered for a day, and does not come back by itself.
 #[test]
 fn deleted_keys_are_remembered_for_a_time() {
     let mut scene = Scene::new(true, false, Config::default());
@@ -469,7 +469,7 @@ fn superseded_writes_are_told() {
     );
 }
 
-/// S-54: whoever fills the table, or its memory of deleted keys, fills half of it.
+/// S-54, L-80, L-81: whoever fills the table, or its memory of deleted keys, fills half of it.
 #[test]
 fn nobody_fills_the_table_alone() {
     let config = || Config { table_keys: 100, ..Config::default() };
@@ -681,7 +681,7 @@ fn digests_that_do_not_read_are_an_offence() {
     assert_eq!(sent_as(&scene.hears(1, code::DIGEST, &digest(1, 0, most, &[])), code::DIGEST).len(), 1);
 }
 
-/// S-67, S-72: no more is on its way to a peer than a window, whatever it claims to have read.
+/// S-67, S-72, S-74: no more is on its way to a peer than a window, whatever it claims to have read.
 #[test]
 fn whoever_reads_nothing_is_sent_no_more() {
     let mut scene = Scene::new(true, false, Config::default());
@@ -711,7 +711,7 @@ fn whoever_reads_nothing_is_sent_no_more() {
     assert_eq!(sent_as(&out, code::ENTRIES).len(), 3);
 }
 
-/// S-71 to S-73: sessions, questions, and the work that they make.
+/// S-71, S-72, S-73: sessions, questions, and the work that they make.
 #[test]
 fn whoever_asks_too_much_is_not_answered() {
     let mut scene = Scene::new(true, false, Config::default());
@@ -805,7 +805,7 @@ fn bodies(out: &Outbox) -> Vec<Bytes> {
     out.outputs.iter().filter_map(body).collect()
 }
 
-/// S-62 to S-66, S-70: from time to time neighbours find what the other lacks, at little cost.
+/// S-62, S-63, S-64, S-65, S-66, S-70, L-82: from time to time neighbours find what the other lacks, at little cost.
 #[test]
 fn neighbours_compare_their_tables() {
     for signed in [false, true] {

@@ -33,28 +33,28 @@ pub fn node(data: &[u8]) {
 }
 
 /// Reads choices from bytes; after the end everything is 0.
-struct Script<'a>(&'a [u8]);
+pub(super) struct Script<'a>(pub(super) &'a [u8]);
 
 impl<'a> Script<'a> {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         *first
     }
 
-    fn pick(&mut self, of: usize) -> usize {
+    pub(super) fn pick(&mut self, of: usize) -> usize {
         usize::from(self.byte()) % of
     }
 
-    fn wide(&mut self) -> u64 {
+    pub(super) fn wide(&mut self) -> u64 {
         (0..8).fold(0, |sum, _| sum << 8 | u64::from(self.byte()))
     }
 
-    fn bytes(&mut self) -> &'a [u8] {
+    pub(super) fn bytes(&mut self) -> &'a [u8] {
         let len = usize::from(self.byte());
         let (now, later) = self.0.split_at(len.min(self.0.len()));
         self.0 = later;

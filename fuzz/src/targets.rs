@@ -5,6 +5,8 @@
 
 #[path = "machine.rs"]
 mod machine;
+#[path = "sync.rs"]
+mod table;
 #[path = "tls.rs"]
 mod tls_link;
 
@@ -21,6 +23,7 @@ use peernet::wire::{
 use peernet::wire::{body, open, unverified};
 
 pub use machine::node;
+pub use table::sync;
 pub use tls_link::tls;
 
 /// Bytes over this are compressed no more: it would only cost rounds.

@@ -62,9 +62,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     write(home, "seal", sealed.collect())?;
 
     write(home, "node", scripts())?;
+    write(home, "sync", tables())?;
     write(home, "websocket", websockets(&plain))?;
     write(home, "tls", links()?)?;
     Ok(())
+}
+
+/// Writes, entries, digests and time in all sorts of order.
+fn tables() -> Vec<Vec<u8>> {
+    let mut state = 7_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        (state >> 16) as u8
+    };
+    (0..24).map(|n| (0..40 + n * 16).map(|_| next()).collect()).collect()
 }
 
 /// Frames in messages, as a client and as a server send them, among pings and closes, and what is refused.
