@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,18 +42,20 @@ fn kills() -> u32 {
     if long { 200 } else { 10 }
 }
 
-/// Sends a burst of commands, takes answers for a while, and kills the node. Returns which were answered, by
-/// their place.
-fn killed_at_it(mut node: Node, commands: impl Iterator<Item = Json>, rng: &mut SmallRng) -> Vec<usize> {
+/// Sends a burst of commands, takes answers for a while, and kills the node. Returns whether each was done,
+/// as far as it had said so by then.
+fn killed_at_it(
+    mut node: Node,
+    commands: impl Iterator<Item = Json>,
+    rng: &mut SmallRng,
+) -> Vec<Option<bool>> {
     let references: Vec<u64> = commands.map(|command| node.command(command)).collect();
     let wait = rng.random_range(0..references.len());
-    node.answer(references[wait]).unwrap();
+    let done = node.answer(references[wait]).is_ok();
     std::thread::sleep(Duration::from_micros(rng.random_range(0..3000)));
     node.kill();
-    // What it had said by then counts, whether anybody had read it or not.
-    let answered =
-        |(at, reference): (usize, &u64)| (at <= wait || node.was_answered(*reference)).then_some(at);
-    references.iter().enumerate().filter_map(answered).collect()
+    let said = |(at, reference): (usize, &u64)| if at == wait { Some(done) } else { node.said(*reference) };
+    references.iter().enumerate().map(said).collect()
 }
 
 /// The node starts again with its store as it was.
@@ -81,8 +83,65 @@ fn no_ban_is_lost() {
         let peers: Vec<String> =
             (0..20).map(|_| format!("2{}", rng.random_range(111_111..999_999)).replace('0', "z")).collect();
         let ban = |peer: &String| json!({"do": "ban", "peer": peer, "seconds": 100_000});
-        let answered = killed_at_it(node, peers.iter().map(ban), &mut rng);
+        let said = killed_at_it(node, peers.iter().map(ban), &mut rng);
         expected.extend(bans);
-        expected.extend(answered.into_iter().map(|at| peers[at].clone()));
+        let done = peers.into_iter().zip(said).filter(|(_, said)| *said == Some(true));
+        expected.extend(done.map(|(peer, _)| peer));
     }
+}
+
+/// K-12: what `set` and `delete` acknowledged.
+fn no_change_of_a_table_is_lost(name: &str, options: &[&str]) {
+    let folder = Folder::new(name);
+    let options = [&["--network", "sync"], options].concat();
+    let seed = rand::random();
+    let mut rng = SmallRng::seed_from_u64(seed);
+    // What each key may hold: what was acknowledged last, or what was under way behind it.
+    let mut expected: BTreeMap<String, Vec<Json>> = BTreeMap::new();
+    let mut number = 0;
+    for kill in 0..kills() {
+        let mut node = folder.node(&options);
+        is_whole(&mut node);
+        for (key, values) in &mut expected {
+            let value = node.must(json!({"do": "get", "key": key}));
+            assert!(
+                values.contains(&value),
+                "seed {seed}, kill {kill}: {key} is {value}, not one of {values:?}"
+            );
+            *values = vec![value];
+        }
+        let changes: Vec<(String, Json)> = (0..30)
+            .map(|_| {
+                number += 1;
+                let size = if rng.random_range(0..8) == 0 { 20_000 } else { 20 };
+                let value = (rng.random_range(0..5) > 0).then(|| format!("{number} {}", "x".repeat(size)));
+                (format!("key {}", rng.random_range(0..12)), json!(value))
+            })
+            .collect();
+        let command = |(key, value): &(String, Json)| match value {
+            Json::Null => json!({"do": "delete", "key": key}),
+            value => json!({"do": "set", "key": key, "value": value}),
+        };
+        let said = killed_at_it(node, changes.iter().map(command), &mut rng);
+        for ((key, value), said) in changes.into_iter().zip(said) {
+            let values = expected.entry(key).or_insert_with(|| vec![Json::Null]);
+            match said {
+                Some(true) => *values = vec![value],
+                // There was nothing to delete.
+                Some(false) => assert!(value.is_null()),
+                None => values.push(value),
+            }
+        }
+    }
+}
+
+#[test]
+fn no_change_of_a_native_table_is_lost() {
+    no_change_of_a_table_is_lost("tls", &[]);
+}
+
+/// Without leases, or a node that starts again under another id could not change what it had set.
+#[test]
+fn no_change_of_a_table_of_0_7_is_lost() {
+    no_change_of_a_table_is_lost("plaintext", &["--encryption", "plaintext", "--no-leases"]);
 }

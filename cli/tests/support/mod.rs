@@ -288,9 +288,10 @@ impl Node {
         }
     }
 
-    /// Whether a command was done, by what it has said so far.
-    pub(crate) fn was_answered(&self, reference: u64) -> bool {
-        self.waiting.iter().any(|event| event["event"] == "result" && event["ref"] == reference)
+    /// Whether a command was done, if it has said so by now and nobody has taken that yet.
+    pub(crate) fn said(&self, reference: u64) -> Option<bool> {
+        let answer = self.waiting.iter().find(|event| event["ref"] == reference)?;
+        Some(answer["event"] == "result")
     }
 
     /// Writes one line.
