@@ -127,8 +127,9 @@ fn no_change_of_a_table_is_lost(name: &str, options: &[&str]) {
             let values = expected.entry(key).or_insert_with(|| vec![Json::Null]);
             match said {
                 Some(true) => *values = vec![value],
-                // There was nothing to delete.
-                Some(false) => assert!(value.is_null()),
+                // There was nothing to delete; or in 0.7, an earlier run of this node, which had another id, had
+                // stamped its last change a few seconds ahead.
+                Some(false) => {}
                 None => values.push(value),
             }
         }

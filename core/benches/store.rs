@@ -50,11 +50,15 @@ fn write(number: u64) -> Write {
     Write::put(format!("key {place:016}"), value)
 }
 
-fn filled<S: Store>(store: S) -> S {
+fn fill(store: &impl Store) {
     for start in (0..STORED).step_by(1000) {
         store.apply(&(start..start + 1000).map(write).collect::<Vec<_>>()).unwrap();
     }
     store.flush().unwrap();
+}
+
+fn filled<S: Store>(store: S) -> S {
+    fill(&store);
     store
 }
 
@@ -101,7 +105,7 @@ fn growth() {
     let mut store = Some(SledStore::open(&path).unwrap());
     for round in 0..10_u64 {
         let begun = Instant::now();
-        filled(store.as_ref().unwrap());
+        fill(store.as_ref().unwrap());
         let wrote = begun.elapsed();
         let begun = Instant::now();
         drop(store.take());

@@ -16,7 +16,7 @@ use peernet::wire::codes::{Place, TABLE, code, kind};
 use peernet::wire::{Decoder, Form, LENGTH_LEN, MAX_FRAME, Message, Method, base58, frame};
 use peernet::{Config, wire};
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "README.md",
     "01-identity.md",
     "02-wire.md",
@@ -26,6 +26,7 @@ const FILES: [&str; 10] = [
     "06-interop.md",
     "07-trust.md",
     "08-transports.md",
+    "11-state.md",
     "12-requests.md",
 ];
 
@@ -283,7 +284,7 @@ fn mentions(text: &str) -> BTreeSet<String> {
         let alone = before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-');
         let after = bytes.get(at + 1 + digits.len());
         let ends = after.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-        if b"IWCMLTXR".contains(letter) && alone && ends && !digits.is_empty() {
+        if b"IWCMLTXRK".contains(letter) && alone && ends && !digits.is_empty() {
             found.insert(format!("{}-{digits}", char::from(*letter)));
         }
     }

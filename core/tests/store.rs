@@ -116,7 +116,7 @@ impl Store for Moody {
     }
 }
 
-/// K-10, K-15, K-20: what is kept comes back, after a goodbye and without one.
+/// K-10, K-15, K-20, L-90: what is kept comes back, after a goodbye and without one.
 #[tokio::test]
 async fn a_node_begins_with_what_it_kept() {
     let folder = Folder::new("begins");

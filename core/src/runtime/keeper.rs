@@ -380,7 +380,7 @@ mod tests {
         keeper.intake().keep(key, Some(value));
     }
 
-    /// K-13
+    /// K-13, L-91
     #[tokio::test]
     async fn at_the_bound_the_links_wait() {
         let store = Arc::new(Slow::default());
