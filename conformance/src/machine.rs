@@ -416,7 +416,7 @@ fn address(json: &Json) -> Result<Address, Answer> {
 
 /// Reads what a transcript sets; it sets everything that its steps depend on.
 fn config(json: &Json) -> Result<Config, Answer> {
-    let mut config = Config::default();
+    let mut config = Config { connections: 0, ..Config::default() };
     let settings = json.as_object().ok_or(Answer::Unsupported)?;
     for (key, value) in settings {
         let number = value.as_u64();
@@ -427,7 +427,10 @@ fn config(json: &Json) -> Result<Config, Answer> {
             "max_peers" => config.max_peers = size()?,
             "max_opening" => config.max_opening = size()?,
             "max_outgoing" => config.max_outgoing = size()?,
-            "max_known" => config.max_known = size()?,
+            "book_addresses" => config.book_addresses = size()?,
+            "connections" => config.connections = size()?,
+            "ask_interval" => config.ask_interval = millis()?,
+            "purge_interval" => config.purge_interval = millis()?,
             "named_dials_per_minute" => config.named_dials_per_minute = small()?,
             "trust_lookups" => config.trust_lookups = value.as_bool().ok_or(Answer::Unsupported)?,
             "forgive_after" => config.forgive_after = millis()?,

@@ -44,6 +44,11 @@ impl Bucket {
         allowed
     }
 
+    /// Whether there is one.
+    pub(crate) fn has_one(&self, now: Duration, rate: Rate) -> bool {
+        self.free_at(rate) <= now
+    }
+
     /// Takes `count`, whether they are there or not. Returns how long it takes until what was
     /// borrowed is made good.
     pub(crate) fn take(&mut self, now: Duration, count: u64, rate: Rate) -> Duration {

@@ -46,8 +46,19 @@ pub struct Config {
     /// While fewer links than this are of our own making, addresses that neighbours name are dialled
     /// (4, as 0.7 has it; 0 for only those that `connect` names).
     pub max_outgoing: usize,
-    /// Addresses remembered from neighbours' lists, at most (256). Further ones are ignored.
-    pub max_known: usize,
+    /// Addresses in the peer book, at most (4,096 of about 300 bytes each). No peer's lists and no range
+    /// of addresses get more than a sixteenth of it; at the bound, addresses that were only named make
+    /// room for those that proved themselves, and never the reverse.
+    pub book_addresses: usize,
+    /// Neighbours wanted (5): while there are fewer, those there are asked for others, and known addresses
+    /// are dialled; when there are as many, one is still dialled at times to find parts of the network
+    /// that this one has lost. 0 for none of this, as in 0.7; then nothing of the peer book is kept
+    /// either. `max_outgoing` of 0 turns it off too.
+    pub connections: usize,
+    /// How often that is done (5 s, shortened by a random part of up to a quarter).
+    pub ask_interval: Duration,
+    /// How often addresses that were only ever named and only ever failed are dropped (60 s).
+    pub purge_interval: Duration,
     /// Addresses dialled in a minute because neighbours' lists named them, at most (60): enough to
     /// join, too few to be somebody's scanner. Further ones wait.
     pub named_dials_per_minute: u32,
@@ -184,7 +195,10 @@ impl Default for Config {
             bytes_per_second: Some(256 << 20),
             relays_per_author: Some(100_000),
             max_outgoing: 4,
-            max_known: 256,
+            book_addresses: 4096,
+            connections: 5,
+            ask_interval: Duration::from_secs(5),
+            purge_interval: Duration::from_secs(60),
             named_dials_per_minute: 60,
             trust_lookups: false,
             forgive_after: Duration::from_secs(600),
@@ -314,6 +328,15 @@ impl Config {
         }
         if self.named_dials_per_minute == 0 {
             return wrong("named_dials_per_minute", "give at least 1, or a max_outgoing of 0 to dial none");
+        }
+        if self.book_addresses == 0 {
+            return wrong("book_addresses", "give at least 1");
+        }
+        if self.ask_interval < Duration::from_millis(10) {
+            return wrong("ask_interval", "give at least 10 ms; a connections of 0 turns it off");
+        }
+        if self.purge_interval.is_zero() {
+            return wrong("purge_interval", "failures need some time to show; give a minute");
         }
         if self.forgive_after.is_zero() {
             return wrong("forgive_after", "offences must count for some time");

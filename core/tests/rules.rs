@@ -20,7 +20,7 @@ fn node() -> Node {
     let protocol = ProtocolId::derive("mesh", "Plaintext");
     let identity =
         Identity { id: id("me"), protocol, address: Address::new("127.0.0.1", 4444), trust: Trust::Claimed };
-    Node::new(identity, Config { trust_lookups: true, ..Config::default() }, 1)
+    Node::new(identity, Config { trust_lookups: true, connections: 0, ..Config::default() }, 1)
 }
 
 fn id(text: &str) -> NodeId {

@@ -37,12 +37,12 @@ fn node_with(trust: Trust, config: Config) -> Node {
 
 /// A node of a subnet that proves no ids.
 fn open_node() -> Node {
-    node_with(Trust::Claimed, Config::default())
+    node_with(Trust::Claimed, Config { connections: 0, ..Config::default() })
 }
 
 /// A node of a subnet that proves ids.
 fn proving_node() -> Node {
-    node_with(Trust::Proven { keys: keys(0), signed: false }, Config::default())
+    node_with(Trust::Proven { keys: keys(0), signed: false }, Config { connections: 0, ..Config::default() })
 }
 
 fn id(text: &str) -> NodeId {
@@ -157,7 +157,8 @@ fn names_are_dialled_within_the_reach_of_whoever_named_them() {
 /// T-60: a lookup response is judged by whoever brings it, as is the address of a peer's own.
 #[test]
 fn answers_and_own_addresses_are_judged_too() {
-    let mut node = node_with(Trust::Claimed, Config { trust_lookups: true, ..Config::default() });
+    let mut node =
+        node_with(Trust::Claimed, Config { trust_lookups: true, connections: 0, ..Config::default() });
     neighbour(&mut node, 1, &id("a"), at("8.8.8.8"));
     let whisper = message(kind::WHISPER, &id("me"), code::WHISPER, &("x",));
     let command = Command::Whisper { token: Token(1), to: id("far"), message: whisper };
@@ -181,7 +182,7 @@ fn answers_and_own_addresses_are_judged_too() {
 /// T-63, L-50
 #[test]
 fn named_addresses_are_dialled_at_a_walk() {
-    let config = Config { named_dials_per_minute: 6, max_outgoing: 1, ..Config::default() };
+    let config = Config { named_dials_per_minute: 6, max_outgoing: 1, connections: 0, ..Config::default() };
     let mut node = node_with(Trust::Claimed, config);
     neighbour(&mut node, 1, &id("a"), Remote::default());
     let entry = |n: usize| Value::Array(vec![named(&format!("127.0.1.{n}")), Value::Nil]);
@@ -350,7 +351,8 @@ fn where_anyone_can_answer_nobody_is_looked_for() {
     assert!(out.outputs.iter().any(refused) && is_silent(&out));
     assert!(!is_silent(&whisper(&mut node, &id("a"))), "neighbours get theirs");
 
-    let mut node = node_with(Trust::Claimed, Config { trust_lookups: true, ..Config::default() });
+    let mut node =
+        node_with(Trust::Claimed, Config { trust_lookups: true, connections: 0, ..Config::default() });
     neighbour(&mut node, 1, &id("a"), Remote::default());
     assert!(!is_silent(&whisper(&mut node, &id("far"))));
     let mut node = proving_node();

@@ -249,16 +249,16 @@ fn none_wanted() -> Play {
 }
 
 fn remembered() -> Play {
-    Play::new("two addresses are remembered, a third is not", &["C-34", "L-18"])
+    Play::new("of one peer, a sixteenth of the book is remembered", &["C-34", "L-18", "K-31"])
         .config("max_outgoing", 1)
-        .config("max_known", 2)
+        .config("book_addresses", 48)
         .joined(1, &ANNA)
         .step(names(&ANNA, 1, crowd(1..2)), vec![dials_one_of("$a", 1..2)])
-        .quiet(names(&ANNA, 1, crowd(2..4)))
-        .quiet(names(&ANNA, 1, crowd(4..5)))
-        .step(dial_failed("$a"), vec![dials_one_of("$b", 2..4)])
-        .step(dial_failed("$b"), vec![dials_one_of("$c", 2..4)])
-        .quiet(dial_failed("$c"))
+        // Its own address has a share of it too.
+        .quiet(names(&ANNA, 1, crowd(2..3)))
+        .quiet(names(&ANNA, 1, crowd(3..4)))
+        .step(dial_failed("$a"), vec![dials_one_of("$b", 2..3)])
+        .quiet(dial_failed("$b"))
 }
 
 fn full() -> Play {

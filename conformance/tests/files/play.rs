@@ -285,7 +285,7 @@ pub(crate) struct Play {
 impl Play {
     pub(crate) fn new(name: &str, rules: &[&str]) -> Self {
         let config = json!({
-            "max_peers": 64, "max_opening": 64, "max_outgoing": 4, "max_known": 256, "max_frame": 16 << 20,
+            "max_peers": 64, "max_opening": 64, "max_outgoing": 4, "max_frame": 16 << 20,
             "handshake_timeout": 10_000, "keep_alive": 30_000, "redial_min": 500, "redial_max": 60_000,
             "lookup_timeout": 10_000, "fresh_seconds": 60, "compression": [ZLIB, GZIP],
         });

@@ -97,6 +97,9 @@ stats! {
     slow_peers: |(_, runtime)| runtime.traffic.slow_peers.load(Ordering::Relaxed);
     /// Broadcasts dropped because their author may not join.
     authors_refused: |(node, _)| node.counters().authors_refused;
+    /// Addresses that peers named and that were not taken into the peer book: there is no room for more of
+    /// theirs, or the program has removed them.
+    addresses_ignored: |(node, _)| node.counters().addresses_ignored;
     /// Addresses that peers named and that were not dialled, because whoever is not on this machine or
     /// network has no business there.
     addresses_refused: |(node, _)| node.counters().addresses_refused;

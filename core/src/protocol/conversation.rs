@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom;
 
-use super::address::{Address, Target};
-use super::dialler::{Pick, Purpose};
+use super::address::Address;
 use super::handshake::{Dialect, Handshake, common, read_methods, write_methods};
 use super::link::Sent;
 use super::lookup::id_value;
@@ -94,7 +93,7 @@ impl Node {
         self.settle(now, link, handshake, out);
         out.event(Event::Connected { peer: peer.clone(), link, address, dialect });
         self.table_meets(now, link, out);
-        self.link_stands(link, &peer, out);
+        self.link_stands(now, link, &peer, out);
         self.flush_lookup(&peer, link, out);
         self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(link));
     }
@@ -104,6 +103,10 @@ impl Node {
         let (dialect, methods) = (handshake.dialect, handshake.methods.clone());
         self.answer_handshake(now, link, out);
         self.enter(link, handshake);
+        if self.links.get(&link).is_some_and(|link| !link.is_outgoing()) {
+            self.meet(now, link);
+        }
+        self.arm_bootstrap(now);
         self.agree(link, &methods, out);
         self.send_peers(now, link, out);
         let accepted = self.links.get(&link).is_some_and(|link| !link.is_outgoing());
@@ -154,7 +157,7 @@ impl Node {
         }
         self.set_timer(now.mono + self.config.keep_alive, Timer::Alive(newer));
         for link in [older, newer] {
-            self.link_stands(link, &peer, out);
+            self.link_stands(now, link, &peer, out);
         }
         let (kept, other) = if keep_newer { (newer, older) } else { (older, newer) };
         if !one_decides {
@@ -257,10 +260,14 @@ impl Node {
         if peer.id != handshake.id {
             return self.close_link(now, from, CloseReason::WrongPeer(handshake.id), out);
         }
+        let moved = peer.address != handshake.address;
         peer.address = handshake.address;
         if peer.methods != handshake.methods {
             peer.methods.clone_from(&handshake.methods);
             self.agree(from, &handshake.methods, out);
+        }
+        if moved {
+            self.meet(now, from);
         }
         if self.is_at_leisure(now, from) {
             return self.send_peers(now, from, out);
@@ -294,6 +301,9 @@ impl Node {
             .collect();
         named.shuffle(&mut self.rng);
         named.truncate(MAX_NAMED);
+        if let Some(address) = self.book_address(to) {
+            self.book.count(&address, named.len(), 0);
+        }
         self.send_control(now, to, kind::WHISPER, code::PEERS, &[Value::Array(named)], out);
     }
 
@@ -310,7 +320,7 @@ impl Node {
     }
 
     /// `*` as bin: py2p understands no other, everyone understands it.
-    fn request_peers(&mut self, now: Now, link: LinkId, out: &mut Outbox) {
+    pub(super) fn request_peers(&mut self, now: Now, link: LinkId, out: &mut Outbox) {
         let all = Value::Bin(b"*".to_vec());
         self.send_control(now, link, kind::WHISPER, code::REQUEST, &[all], out);
     }
@@ -331,36 +341,26 @@ impl Node {
             return self.malformed(now, from, message, out);
         };
         let Some(reach) = self.links.get(&from).map(super::link::Link::reach) else { return };
+        if let Some(address) = self.book_address(from) {
+            self.book.count(&address, 0, named.len().min(MAX_READ));
+        }
+        let mut shared = false;
         for entry in named.iter().take(MAX_READ) {
             let Some([address, id]) = entry.as_array() else { continue };
             let Some(address) = Address::from_value(address) else { continue };
             let id = id.as_text().and_then(|id| NodeId::parse(id).ok());
             let known = |id: &NodeId| *id == self.identity.id || self.table.contains_key(id);
             if address == self.identity.address || id.as_ref().is_some_and(known) {
+                shared |= id.is_some_and(|id| id != self.identity.id);
                 continue;
             }
             match address.is_within(reach) {
-                true => self.dialler.learn(address, id, reach, self.config.max_known),
+                true => self.learn(now, from, address, id, reach),
                 false => self.counters.addresses_refused += 1,
             }
         }
+        self.judge_probe(from, shared, out);
         self.fill_outgoing(now, out);
-    }
-
-    /// Dials what neighbours named, while there are few links of our own making.
-    pub(super) fn fill_outgoing(&mut self, now: Now, out: &mut Outbox) {
-        while self.dialler.outgoing() < self.config.max_outgoing && self.table.len() < self.config.max_peers {
-            let (table, per_minute) = (&self.table, self.config.named_dials_per_minute);
-            match self.dialler.pick(now.mono, per_minute, &mut self.rng, |id| table.contains_key(id)) {
-                Pick::Nothing => return,
-                Pick::Later(at) => return self.set_timer(at, Timer::Pace),
-                Pick::Now(address, reach) => {
-                    let target = Target { id: None, address };
-                    let dial = self.dialler.add(target, Purpose::Learned, None, reach);
-                    out.outputs.extend(self.dialler.start(dial));
-                }
-            }
-        }
     }
 
     /// Asks a silent peer for a sign of life, and gives up one that gave none.
@@ -389,7 +389,7 @@ impl Node {
         let address = link.peer.as_ref().and_then(|peer| peer.address.clone());
         let reach = link.reach();
         if let Some(address) = address.filter(|address| !link.is_outgoing() && address.is_within(reach)) {
-            self.dialler.learn(address, None, reach, self.config.max_known);
+            self.learn(now, id, address, None, reach);
         }
         self.close_link(now, id, CloseReason::Silent, out);
     }

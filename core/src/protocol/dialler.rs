@@ -1,4 +1,4 @@
-//! Which addresses are dialled, when, and how often again (`spec/03-conversation.md`, C-30 to C-36).
+//! What is being dialled and kept up, and when again (`spec/03-conversation.md`, C-30 to C-36).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use rand::rngs::SmallRng;
 use super::address::{Address, Target};
 use super::outbox::{DialId, LinkId, Output, Token};
 use super::reach::Reach;
-use crate::bucket::{Bucket, Rate};
 use crate::config::Config;
 use crate::identity::NodeId;
 
@@ -18,8 +17,10 @@ use crate::identity::NodeId;
 pub(super) enum Purpose {
     /// The user asked; kept up once it stood, or from the start if `persist`.
     User { persist: bool },
-    /// A neighbour named it in a peers list.
+    /// It stands in the peer book.
     Learned,
+    /// The same, while there are links enough: to see whether it is of another part of the network.
+    Probe,
     /// A node is looked for, to whisper to it.
     Lookup,
 }
@@ -44,6 +45,10 @@ pub(super) struct Dial {
     /// Which addresses may be dialled for whoever named it.
     pub(super) reach: Reach,
     pub(super) state: State,
+    /// When it was last dialled.
+    pub(super) since: Duration,
+    /// Whether that came as far as a handshake.
+    pub(super) stood: bool,
     /// The peer that it led to last.
     pub(super) peer: Option<NodeId>,
     /// Failures since it last stood for long.
@@ -57,30 +62,10 @@ pub(super) enum Next {
     After(Duration),
 }
 
-/// What of the known addresses can be dialled.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pick {
-    Nothing,
-    Now(Address, Reach),
-    /// Enough were dialled for now.
-    Later(Duration),
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Dialler {
     dials: BTreeMap<DialId, Dial>,
     next: u64,
-    /// Addresses that neighbours named and that are not being dialled.
-    known: BTreeMap<Address, Named>,
-    /// How many of them may be dialled yet.
-    pace: Bucket,
-}
-
-/// What is known of an address that neighbours named.
-#[derive(Debug)]
-struct Named {
-    id: Option<NodeId>,
-    reach: Reach,
 }
 
 impl Dialler {
@@ -93,15 +78,27 @@ impl Dialler {
     ) -> DialId {
         let id = DialId(self.next);
         self.next += 1;
-        let state = State::Dialling;
-        self.dials.insert(id, Dial { target, purpose, token, reach, state, peer: None, failures: 0 });
+        let dial = Dial {
+            target,
+            purpose,
+            token,
+            reach,
+            state: State::Dialling,
+            since: Duration::ZERO,
+            stood: false,
+            peer: None,
+            failures: 0,
+        };
+        self.dials.insert(id, dial);
         id
     }
 
     /// Has the transport dial.
-    pub(super) fn start(&mut self, dial: DialId) -> Option<Output> {
+    pub(super) fn start(&mut self, dial: DialId, now: Duration) -> Option<Output> {
         let entry = self.dials.get_mut(&dial)?;
         entry.state = State::Dialling;
+        entry.since = now;
+        entry.stood = false;
         Some(Output::Dial { dial, address: entry.target.address.clone(), reach: entry.reach })
     }
 
@@ -118,7 +115,6 @@ impl Dialler {
     }
 
     pub(super) fn clear(&mut self) -> Vec<Dial> {
-        self.known.clear();
         std::mem::take(&mut self.dials).into_values().collect()
     }
 
@@ -197,41 +193,22 @@ impl Dialler {
         self.dials.values().filter(open).count()
     }
 
-    /// Remembers an address that a neighbour named, unless it is known or there is no room.
-    pub(super) fn learn(&mut self, address: Address, id: Option<NodeId>, reach: Reach, capacity: usize) {
-        if let Some(known) = self.known.get_mut(&address) {
-            known.reach = known.reach.max(reach);
-            return;
-        }
-        let busy = self.dials.values().any(|dial| dial.target.address == address);
-        if !busy && self.known.len() < capacity {
-            self.known.insert(address, Named { id, reach });
-        }
+    /// What is being dialled or kept up.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.dials.values().map(|dial| &dial.target.address)
     }
 
-    /// Takes out any of the known addresses that leads to nobody for whom `connected` holds, and
-    /// whose turn it is.
-    pub(super) fn pick(
-        &mut self,
-        now: Duration,
-        per_minute: u32,
-        rng: &mut SmallRng,
-        connected: impl Fn(&NodeId) -> bool,
-    ) -> Pick {
-        self.known.retain(|_, named| !named.id.as_ref().is_some_and(&connected));
-        if self.known.is_empty() {
-            return Pick::Nothing;
-        }
-        let rate = Rate::per_minute(per_minute.into());
-        if !self.pace.try_take(now, rate) {
-            return Pick::Later(self.pace.free_at(rate));
-        }
-        let at = rng.random_range(0..self.known.len());
-        let Some(address) = self.known.keys().nth(at).cloned() else { return Pick::Nothing };
-        match self.known.remove(&address) {
-            Some(named) => Pick::Now(address, named.reach),
-            None => Pick::Nothing,
-        }
+    /// Dials under way that began after `since`.
+    pub(super) fn dialling_since(&self, since: Duration) -> usize {
+        self.dials.values().filter(|dial| dial.state == State::Dialling && dial.since >= since).count()
+    }
+
+    /// Links that were made because their addresses were known, and for no one thing.
+    pub(super) fn learned_links(&self) -> impl Iterator<Item = LinkId> {
+        self.dials.values().filter_map(|dial| match (dial.purpose, &dial.state) {
+            (Purpose::Learned, State::Linked(link)) => Some(*link),
+            _ => None,
+        })
     }
 
     /// The dials whose pause is over by `now`.
@@ -243,7 +220,7 @@ impl Dialler {
 
 /// `redial_min * 2^failures`, at most `redial_max`, shortened by up to a half at random so that nodes
 /// that lost the same peer do not all come back in the same instant.
-fn back_off(failures: u32, config: &Config, rng: &mut SmallRng) -> Duration {
+pub(super) fn back_off(failures: u32, config: &Config, rng: &mut SmallRng) -> Duration {
     let doubled = config.redial_min.saturating_mul(1 << failures.min(16));
     doubled.min(config.redial_max).mul_f64(rng.random_range(0.5..=1.0))
 }

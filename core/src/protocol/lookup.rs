@@ -164,7 +164,7 @@ impl Node {
         lookup.dialled.push(address.clone());
         let target = Target { id: Some(id), address };
         let dial = self.dialler.add(target, Purpose::Lookup, None, reach);
-        out.outputs.extend(self.dialler.start(dial));
+        out.outputs.extend(self.dialler.start(dial, now.mono));
     }
 
     /// A neighbour is new: sends it what waited for it.

@@ -11,7 +11,9 @@
 //! | `conversation` | handshakes, peers lists, double connections, keep-alive, renegotiation |
 //! | `mesh` | the three rules of a broadcast |
 //! | `lookup` | reaching nodes that are no neighbours |
-//! | `dialler` | which addresses are dialled, and when again |
+//! | `dialler` | what is dialled and kept up, and when again |
+//! | `book` | which addresses are known, and what came of them |
+//! | `bootstrap` | which of them are dialled, so that the network holds together |
 //! | `seen` | which broadcasts are known, by their stamps |
 //! | `heard` | which broadcasts are known, by their authors |
 //! | `memory` | which of the two a subnet needs |
@@ -26,6 +28,8 @@
 
 mod address;
 mod admission;
+mod book;
+mod bootstrap;
 mod conversation;
 mod dialler;
 mod handshake;
@@ -46,6 +50,7 @@ mod seen;
 mod sync;
 
 pub use address::{Address, AddressError, Target};
+pub use book::PeerStats;
 pub use handshake::{Dialect, Handshake};
 pub use heard::Heard;
 pub use node::{Counters, Identity, Neighbour, Node, Trust};

@@ -9,6 +9,8 @@ use rand::{Rng, SeedableRng};
 
 use super::address::{Address, Target};
 use super::admission::Admission;
+use super::book::{Book, PeerStats};
+use super::bootstrap::Bootstrap;
 use super::dialler::{Dialler, Next, Purpose, State};
 use super::handshake::{Dialect, Handshake};
 use super::link::{Link, Peer, Sent};
@@ -193,6 +195,9 @@ pub struct Counters {
     pub relays_limited: u64,
     /// Broadcasts dropped because their author may not join.
     pub authors_refused: u64,
+    /// Addresses that peers named and that were not taken into the peer book: there is no room for more
+    /// of theirs, or the program has removed them.
+    pub addresses_ignored: u64,
     /// Addresses that peers named and that are not dialled, because only a node nearer to them
     /// could have any business there.
     pub addresses_refused: u64,
@@ -232,6 +237,8 @@ pub(super) enum Timer {
     Marks,
     /// A search is over.
     Search,
+    /// Links are to be seen to.
+    Bootstrap,
 }
 
 /// One node as a pure state machine. See the [module](super) for how it is driven.
@@ -244,6 +251,8 @@ pub struct Node {
     /// The routing table: the one link to each neighbour.
     pub(super) table: BTreeMap<NodeId, LinkId>,
     pub(super) dialler: Dialler,
+    pub(super) book: Book,
+    pub(super) bootstrap: Bootstrap,
     pub(super) lookups: Lookups,
     pub(super) requests: Requests,
     pub(super) searches: Searches,
@@ -264,7 +273,7 @@ pub struct Node {
     pub(super) last_flood: Option<Sent>,
     /// Neighbours that speak 0.7 only.
     legacy_peers: usize,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 impl Node {
@@ -276,6 +285,8 @@ impl Node {
             memory: Memory::new(&identity.trust, &config, secret),
             marks: Marks::default(),
             own: OwnIds::default(),
+            book: Book::new(config.book_addresses),
+            bootstrap: Bootstrap::default(),
             identity,
             config,
             rng,
@@ -327,6 +338,16 @@ impl Node {
                 outgoing: link.is_outgoing(),
             })
         })
+    }
+
+    /// What stands in the peer book, by address.
+    pub fn known(&self) -> impl Iterator<Item = PeerStats> + '_ {
+        self.book.known()
+    }
+
+    /// What is known of an address, if it stands in the peer book.
+    pub fn peer_stats(&self, address: &Address) -> Option<PeerStats> {
+        self.book.stats(address)
     }
 
     /// The number of neighbours.
@@ -518,7 +539,7 @@ impl Node {
                     return self.already_linked(dial, neighbour, out);
                 }
                 let dial = self.dialler.add(target, Purpose::User { persist }, Some(token), Reach::Any);
-                out.outputs.extend(self.dialler.start(dial));
+                out.outputs.extend(self.dialler.start(dial, now.mono));
             }
             Command::Disconnect { token, peer } => {
                 let links = self.links_to(&peer);
@@ -534,6 +555,9 @@ impl Node {
             Command::Disallow(peer) => self.disallow(now, &peer, out),
             Command::Ban { peer, until } => self.ban(now, peer, until, out),
             Command::Unban(peer) => self.unban(&peer, out),
+            Command::Save(addresses) => self.save(now, addresses, out),
+            Command::Remove(addresses) => self.remove(now, &addresses, out),
+            Command::Move(address) => self.move_to(now, address, out),
             Command::Close => self.on_close(now, out),
         }
     }
@@ -594,6 +618,7 @@ impl Node {
                 Timer::Request => self.expire_requests(now, out),
                 Timer::Marks => self.keep_heard(out),
                 Timer::Search => self.expire_searches(now, out),
+                Timer::Bootstrap => self.see_to_links(now, out),
             }
         }
     }
@@ -670,6 +695,7 @@ impl Node {
     }
 
     fn on_dial_failed(&mut self, now: Now, dial: DialId, problem: &str, out: &mut Outbox) {
+        self.dial_tried(now, dial, None, false);
         self.dial_ended(now, dial, problem, None, out);
         self.fill_outgoing(now, out);
     }
@@ -713,7 +739,7 @@ impl Node {
                 // The peer came back by itself, or another dial leads to it. A second link would go
                 // again at once, and may take the first one with it.
                 Some(peer) => self.already_linked(dial, peer, out),
-                None => out.outputs.extend(self.dialler.start(dial)),
+                None => out.outputs.extend(self.dialler.start(dial, now.mono)),
             }
         }
     }
@@ -752,6 +778,7 @@ impl Node {
                     self.dial_ended(now, dial, &reason.to_string(), None, out);
                 }
                 self.end_requests(&peer, out);
+                self.lost(now, &link, &reason);
                 out.event(Event::Disconnected { peer, reason });
             }
             // Another link to the same peer stands.
@@ -761,9 +788,11 @@ impl Node {
             }
         }
         if let Some(dial) = link.dial {
-            if now.mono.saturating_sub(link.since) >= self.config.redial_max {
+            let long = now.mono.saturating_sub(link.since) >= self.config.redial_max;
+            if long {
                 self.dialler.stood_long(dial);
             }
+            self.dial_tried(now, dial, Some(&reason), long);
             self.dial_ended(now, dial, &reason.to_string(), Some(&reason), out);
         }
         if !self.closed {
@@ -792,14 +821,14 @@ impl Node {
     }
 
     /// The handshake on a link is done: whoever waits for that is answered.
-    pub(super) fn link_stands(&mut self, link: LinkId, peer: &NodeId, out: &mut Outbox) {
+    pub(super) fn link_stands(&mut self, now: Now, link: LinkId, peer: &NodeId, out: &mut Outbox) {
         let Some(link) = self.links.get_mut(&link) else { return };
         let (dial, token) = (link.dial, link.token.take());
         if let Some(token) = token {
             self.done(token, Ok(peer.clone()), out);
         }
         if let Some(dial) = dial {
-            self.dial_stands(dial, peer, out);
+            self.dial_stood(now, dial, peer, out);
         }
     }
 

@@ -231,6 +231,12 @@ pub enum Command {
     },
     /// End a ban.
     Unban(NodeId),
+    /// Know these addresses from now on, and dial them when links are wanted.
+    Save(Vec<Address>),
+    /// Forget these addresses, and take them from nobody for a day.
+    Remove(Vec<Address>),
+    /// Give others this outward address from now on.
+    Move(Address),
     /// Close every link and stop dialling.
     Close,
 }
@@ -467,6 +473,9 @@ pub enum CloseReason {
     /// Another link to the same peer is kept.
     #[error("another link to the same peer is kept")]
     Duplicate,
+    /// Other links are enough.
+    #[error("other links are enough")]
+    Spare,
     /// All places for peers are taken.
     #[error("all places for peers are taken")]
     Full,
@@ -526,6 +535,7 @@ impl CloseReason {
             Self::WrongPeer(_) => "wrong_peer",
             Self::Itself => "itself",
             Self::Duplicate => "duplicate",
+            Self::Spare => "spare",
             Self::Full => "full",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeExpected => "handshake_expected",

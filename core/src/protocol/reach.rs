@@ -23,6 +23,17 @@ impl Reach {
         ip.map_or(Self::Any, |ip| needed(ip).unwrap_or(Self::Global))
     }
 
+    /// Its place in the order, from 0.
+    pub(super) fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub(super) fn from_number(number: u64) -> Option<Self> {
+        [Self::Global, Self::Network, Self::Machine, Self::Any]
+            .into_iter()
+            .find(|reach| u64::from(reach.number()) == number)
+    }
+
     /// Whether `ip` may be dialled.
     pub fn covers(self, ip: IpAddr) -> bool {
         self == Self::Any || needed(ip).is_some_and(|needed| needed <= self)

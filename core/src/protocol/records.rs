@@ -13,6 +13,8 @@ pub struct RecordError(pub &'static str);
 
 /// The first byte of the names of a table's records.
 pub(super) const TABLE: u8 = b't';
+/// The first byte of the names of what the peer book knows; behind it stands the address.
+pub(super) const BOOK: u8 = b'b';
 /// The first byte of the names of bans; behind it stands who is banned.
 pub(super) const BANS: u8 = b'x';
 /// The first byte of the names of marks: how far authors, and the node itself, have stamped.
@@ -28,6 +30,7 @@ impl Node {
         match key.split_first() {
             Some((&TABLE, key)) => self.restore_entry(now, key, value),
             Some((&AUTHORS, name)) => self.restore_mark(now, name, value),
+            Some((&BOOK, address)) => self.restore_known(now, address, value),
             Some((&BANS, peer)) => self.restore_ban(peer, value),
             Some(_) => Err(RecordError("nobody knows its name")),
             None => Err(RecordError("its name is empty")),

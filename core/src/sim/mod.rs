@@ -62,6 +62,7 @@
 mod carry;
 mod delivery;
 mod hostile;
+mod known;
 mod network;
 mod queue;
 mod search;
@@ -135,6 +136,7 @@ impl Default for Options {
 pub fn node_config() -> Config {
     Config {
         max_outgoing: 0,
+        connections: 0,
         max_peers: usize::MAX,
         max_opening: usize::MAX,
         compression: Vec::new(),
