@@ -1,5 +1,5 @@
 //! Networks whose nodes come and go: they find together by what they know of each other
-//! (`spec/11-state.md`, K-40 to K-49).
+//! (`spec/11-state.md`, K-40 to K-46).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,5 +1,5 @@
 //! Coming together and staying together: which known addresses are dialled, and when (`spec/11-state.md`,
-//! K-40 to K-49, and C-35).
+//! K-40 to K-46, and C-35).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -139,7 +139,7 @@ impl Node {
         if self.table.len() >= self.config.max_peers {
             return false;
         }
-        let peers = || self.links.values().filter_map(|link| link.peer.as_ref());
+        let peers = || self.table.values().filter_map(|link| self.links.get(link)?.peer.as_ref());
         let busy: BTreeSet<&Address> = (self.dialler.addresses())
             .chain(peers().filter_map(|peer| peer.address.as_ref()))
             .chain([&self.identity.address])
