@@ -1,4 +1,4 @@
-//! The peer book: which addresses are known, and what came of them (`spec/11-state.md`, K-30 to K-39).
+//! The peer book: which addresses are known, and what came of them (`spec/11-state.md`, K-30 to K-37).
 //!
 //! It decides nothing about when to dial; `bootstrap` does, and asks here for what is worth it. Most of
 //! what stands in it was said by strangers. So nobody gets more than a share of it, and what has proven
