@@ -430,11 +430,90 @@ fn every_encryption_joins_its_own() {
 /// A file that there is, and that is no certificate.
 const CLI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
 
+/// S-2, S-3
+#[test]
+fn a_table_is_set_and_read_by_json_lines() {
+    for encryption in ["tls", "plaintext"] {
+        let start = |options: &[&str]| {
+            let args = ["node", "--json", "--network", "sync", "--encryption", encryption];
+            Node::spawn(peernet().args(args).args(options))
+        };
+        let (mut a, mut b) = (start(&[]), start(&[]));
+        let update = |node: &mut Node| node.wait("an update", |event| event["event"] == "update");
+        a.must(json!({"do": "set", "key": "early", "value": 1}));
+        b.join(&mut a);
+        assert_eq!(update(&mut a)["key"], "early");
+        if encryption == "plaintext" {
+            assert_eq!(update(&mut b)["key"], "early");
+        }
+        let value = json!([null, 1.0, {"$bin": "ff"}, {"k": "é"}]);
+        assert_eq!(a.must(json!({"do": "set", "key": {"$bin": "ff"}, "value": value})), Json::Null);
+        for node in [&mut a, &mut b] {
+            let event = update(node);
+            assert_eq!((&event["key"], &event["value"]), (&json!({"$bin": "ff"}), &value));
+            assert!(event["time"].as_i64().unwrap() > 1_700_000_000 && event["owner"].is_string());
+            assert_eq!(node.must(json!({"do": "get", "key": {"$bin": "ff"}})), value);
+        }
+        assert_eq!(b.must(json!({"do": "get", "key": "none"})), Json::Null);
+        assert_eq!(b.ask(json!({"do": "set", "key": {"$bin": "ff"}, "value": 1})), Err("lease".to_owned()));
+        assert_eq!(b.ask(json!({"do": "set", "key": "k", "value": null})), Err("nil".to_owned()));
+        b.must(json!({"do": "delta", "key": "m", "value": {"x": 1}}));
+        b.must(json!({"do": "delta", "key": "m", "value": {"y": 2}}));
+        assert_eq!(update(&mut a)["value"], json!({"x": 1}));
+        assert_eq!(update(&mut a)["value"], json!({"x": 1, "y": 2}));
+        assert_eq!(a.ask(json!({"do": "delta", "key": "early", "value": {}})), Err("not_a_map".to_owned()));
+        assert_eq!(b.must(json!({"do": "delete", "key": "m"})), Json::Null);
+        let gone = a.wait("a delete", |event| event["event"] == "delete");
+        assert_eq!((&gone["key"], &gone["owner"]), (&json!("m"), &json!(b.id)));
+        assert_eq!(b.must(json!({"do": "delete", "key": "m"})), Json::Null);
+        let keys = a.must(json!({"do": "keys"}));
+        assert_eq!(keys.as_array().unwrap().len(), 2, "{keys}");
+
+        let mut free = start(&["--no-leases"]);
+        let address = json!({"do": "connect", "address": a.address});
+        assert_eq!(free.ask(address), Err("connect".to_owned()));
+    }
+    let mut mesh = Node::start(&[]);
+    for command in [json!({"do": "set", "key": "k", "value": 1}), json!({"do": "keys"})] {
+        assert_eq!(mesh.ask(command), Err("unsupported".to_owned()));
+    }
+}
+
+#[test]
+fn a_chat_shows_what_happens_to_the_table() {
+    let start = || Talk::start(peernet().args(["node", "--network", "sync", "--encryption", "plaintext"]));
+    let mut chat = start();
+    let invitation = chat.line("the invitation", |line| line.starts_with("Others join with: "));
+    let invitation = invitation.rsplit(": peernet ").next().unwrap().to_owned();
+    assert!(invitation.contains("--network sync"), "{invitation}");
+    let mut other = Talk::start(peernet().args(invitation.split(' ')));
+    other.line("a connection", |line| line.starts_with('+'));
+    other.write_line("/set colour light green");
+    for talk in [&mut chat, &mut other] {
+        talk.line("an update", |line| line.ends_with("  colour = light green"));
+        talk.write_line("/get colour");
+        talk.line("the value", |line| line.starts_with("  colour = light green, set by "));
+        talk.write_line("/keys");
+        talk.line("the keys", |line| line == "  colour = light green");
+    }
+    chat.write_line("/delete colour");
+    chat.line("a refusal", |line| line.starts_with("Not done: the key belongs to"));
+    other.write_line("/delete colour");
+    chat.line("a delete", |line| line.ends_with("  colour is deleted"));
+    chat.write_line("/get colour");
+    chat.line("nothing", |line| line == "  colour has no value");
+    chat.write_line("/help");
+    chat.line("help with tables", |line| line.starts_with("  /set KEY TEXT"));
+    for mut talk in [chat, other] {
+        talk.write_line("/quit");
+        assert!(talk.finish().success());
+    }
+}
+
 #[test]
 fn what_this_version_does_not_offer_exits_2_and_says_so() {
     let plain = ["node", "--encryption", "plaintext"];
     for (args, word) in [
-        ([&plain[..], &["--network", "sync"]].concat(), "sync"),
         ([&plain[..], &["--network", "chord"]].concat(), "chord"),
         ([&plain[..], &["--unsigned"]].concat(), "sign: only encryption tls"),
         ([&plain[..], &["--allow", "x"]].concat(), "allow: only encryption tls"),
@@ -443,7 +522,7 @@ fn what_this_version_does_not_offer_exits_2_and_says_so() {
             ["node", "--encryption", "wss", "--certificate", CLI, "--key", CLI].to_vec(),
             "certificate: the chain",
         ),
-        ([&plain[..], &["--no-leases"]].concat(), "--no-leases"),
+        ([&plain[..], &["--no-leases"]].concat(), "--no-leases belongs to --network sync"),
         ([&plain[..], &["--listen", "nowhere"]].concat(), "nowhere"),
         ([&plain[..], &["--connect", "a@b"]].concat(), "host:port"),
         ([&plain[..], &["--advertise", ":1"]].concat(), "host"),

@@ -45,8 +45,6 @@ impl Machine {
         if let Some(table) = node.get("table") {
             let leases = table.get("leases").and_then(Json::as_bool).ok_or(Answer::Unsupported)?;
             machine = machine.with_table(TableOptions { leases });
-            // What it keeps for itself is nobody else's affair.
-            machine.keep_table(false);
         }
         Ok(Self {
             node: machine,
@@ -238,7 +236,10 @@ impl Machine {
             if let Output::Agree { link, read, .. } = output {
                 self.read.insert(*link, read.clone());
             }
-            done.push(self.show(output)?);
+            // What it keeps for itself is nobody else's affair.
+            if !matches!(output, Output::Keep { .. }) {
+                done.push(self.show(output)?);
+            }
         }
         Ok(())
     }
@@ -273,10 +274,8 @@ impl Machine {
             Output::Close { link, reason } => {
                 json!({ "close": { "link": link.0, "reason": reason.code() } })
             }
-            Output::Keep { key, value } => {
-                json!({ "keep": { "key": hex(key), "value": value.as_deref().map(hex) } })
-            }
             Output::Event(event) => show_event(event)?,
+            Output::Keep { .. } => Json::Null,
         })
     }
 }

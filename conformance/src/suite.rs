@@ -14,7 +14,7 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 18] = embedded![
+const FILES: [(&str, &str); 19] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
@@ -33,6 +33,7 @@ const FILES: [(&str, &str); 18] = embedded![
     "transcripts/trust.json",
     "transcripts/signed.json",
     "transcripts/joining.json",
+    "transcripts/table.json",
 ];
 
 /// Vectors and transcripts to run.

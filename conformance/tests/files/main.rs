@@ -20,6 +20,7 @@ mod play;
 mod seals;
 mod signed;
 mod streams;
+mod table;
 mod trust;
 mod values;
 
@@ -31,7 +32,7 @@ use serde_json::Value as Json;
 /// What makes each file's content.
 type Maker = fn() -> String;
 
-const FILES: [(&str, Maker); 16] = [
+const FILES: [(&str, Maker); 17] = [
     ("vectors/values.json", values::file),
     ("vectors/messages.json", messages::file),
     ("vectors/frames.json", frames::file),
@@ -48,6 +49,7 @@ const FILES: [(&str, Maker); 16] = [
     ("vectors/seals.json", seals::file),
     ("transcripts/signed.json", signed::file),
     ("transcripts/joining.json", joining::file),
+    ("transcripts/table.json", table::file),
 ];
 
 #[test]

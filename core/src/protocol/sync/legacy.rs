@@ -612,3 +612,160 @@ fn read_record(record: &[u8]) -> Option<Held> {
     let owner = NodeId::from_bytes(owner).ok()?;
     Some(Held { value: Bytes::copy_from_slice(value), owner, form, time: i64::from_be_bytes(*time) })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::identity::ProtocolId;
+    use crate::protocol::handshake::Handshake;
+    use crate::protocol::{Address, Identity, Input, Origin, Output, Remote, TableOptions, Trust};
+
+    const WALL: i64 = 1_700_000_000;
+
+    fn at(millis: u64) -> Now {
+        let mono = Duration::from_millis(millis);
+        Now { mono, wall: WALL + i64::try_from(mono.as_secs()).unwrap() }
+    }
+
+    fn node(config: Config) -> Node {
+        let protocol = ProtocolId::derive("sync1", "Plaintext");
+        let id = NodeId::parse("5Node").unwrap();
+        let identity =
+            Identity { id, protocol, address: Address::new("127.0.0.1", 4001), trust: Trust::Claimed };
+        Node::new(identity, config, 1).with_table(TableOptions { leases: true })
+    }
+
+    fn packed(value: &impl Pack) -> Bytes {
+        let mut packed = Vec::new();
+        value.pack(&mut packed).unwrap();
+        packed.into()
+    }
+
+    /// Someone connects and shakes hands.
+    fn meet(node: &mut Node, link: LinkId, id: &str, out: &mut Outbox) {
+        let Identity { protocol, .. } = node.identity().clone();
+        let address = Address::new("127.0.0.2", 4002);
+        let payload = Handshake::payload(&NodeId::parse(id).unwrap(), &protocol, &address, &[]);
+        let message = Message::pack(kind::WHISPER, id, Form::Str, WALL, code::HANDSHAKE, &payload).unwrap();
+        let up = Input::LinkUp { link, origin: Origin::Accepted, remote: Remote::default() };
+        node.handle(at(0), up, out);
+        node.handle(at(0), Input::Message { link, message }, out);
+    }
+
+    fn hear(node: &mut Node, kind: u64, payload: &impl Payload, out: &mut Outbox) {
+        let message = Message::pack(kind, "4Anna", Form::Bin, WALL, code::STORE, payload).unwrap();
+        node.handle(at(0), Input::Message { link: LinkId(1), message }, out);
+    }
+
+    /// S-20: and all of it arrives.
+    #[test]
+    fn a_large_table_is_told_bit_by_bit() {
+        let (mut node, mut out) = (node(Config::default()), Outbox::new());
+        let value = packed(&vec![7_u8; 1000]);
+        for number in 0..1000_u32 {
+            let key = Bytes::copy_from_slice(&number.to_be_bytes());
+            node.table_set(at(0), WALL, key, value.clone(), &mut out).unwrap();
+        }
+        out.clear();
+        meet(&mut node, LinkId(1), "4Anna", &mut out);
+        let (mut keys, mut most, mut turns) = (Vec::new(), 0, 0);
+        loop {
+            let mut bytes = 0;
+            for output in &out.outputs {
+                let Output::Send { body, .. } = output else { continue };
+                let message = Message::read(body.clone(), &Limits::default()).unwrap();
+                if message.code() == Some(code::STORE) {
+                    let Some(Said::Pair { key, held }) = Said::read(&message) else { panic!("{message:?}") };
+                    bytes += key.len() + held.value.len();
+                    keys.push(key);
+                }
+            }
+            most = most.max(bytes);
+            out.clear();
+            let Some(next) = node.next_timer().filter(|next| *next < Duration::from_secs(1)) else { break };
+            turns += 1;
+            assert_eq!(next, PAIRS_PAUSE * turns);
+            node.handle(at(10 * u64::from(turns)), Input::Tick, &mut out);
+        }
+        assert!(keys.len() == 1000 && keys.is_sorted(), "{} keys", keys.len());
+        assert!(most >= PAIRS_AT_ONCE && most < PAIRS_AT_ONCE + 2000 && turns > 10, "{most} bytes at once");
+    }
+
+    /// S-13
+    #[test]
+    fn at_a_bound_nothing_is_taken_and_nothing_goes() {
+        for config in [
+            Config { table_keys: 2, ..Config::default() },
+            Config { table_bytes: 2 * 1004, ..Config::default() },
+        ] {
+            let (mut node, mut out) = (node(config), Outbox::new());
+            meet(&mut node, LinkId(1), "4Anna", &mut out);
+            let value = packed(&vec![7_u8; 1000]);
+            for key in [&b"a"[..], b"b", b"c"] {
+                hear(&mut node, kind::BROADCAST, &(key, Packed(&value)), &mut out);
+            }
+            let owner = "4Anna".to_owned();
+            hear(&mut node, kind::WHISPER, &(&b"d"[..], Packed(&value), owner, WALL), &mut out);
+            let keys: Vec<_> = node.table().unwrap().iter().map(|entry| entry.key.to_vec()).collect();
+            assert_eq!(keys, [b"a", b"b"]);
+            assert_eq!(node.counters().table_refused, 2);
+            let full = node.table_set(at(0), WALL, Bytes::from_static(b"e"), value.clone(), &mut out);
+            assert!(matches!(full, Err(TableError::Full { .. })));
+            // What takes no more room than before has it.
+            hear(&mut node, kind::BROADCAST, &(&b"a"[..], 5), &mut out);
+            assert_eq!(node.table().unwrap().get(b"a").unwrap().value, [5]);
+            hear(&mut node, kind::BROADCAST, &(&b"a"[..], Packed(&[NIL])), &mut out);
+            node.table_set(at(0), WALL, Bytes::from_static(b"e"), value.clone(), &mut out).unwrap();
+        }
+    }
+
+    /// S-19
+    #[test]
+    fn deletes_are_forgotten_in_time() {
+        let keep = Duration::from_secs(10);
+        let config = Config { table_keys: 2, tombstone_keep: keep, ..Config::default() };
+        let mut deleted = Deleted::default();
+        let key = |name: &str| Bytes::copy_from_slice(name.as_bytes());
+        deleted.insert(at(0), key("a"), 5, &config);
+        deleted.insert(at(1_000), key("a"), 7, &config);
+        assert!(deleted.outlasts(b"a", 7) && !deleted.outlasts(b"a", 8) && !deleted.outlasts(b"b", 0));
+        deleted.insert(at(2_000), key("b"), 5, &config);
+        deleted.insert(at(3_000), key("c"), 5, &config);
+        assert!(!deleted.outlasts(b"a", 0) && deleted.outlasts(b"b", 5) && deleted.outlasts(b"c", 5));
+        deleted.insert(at(12_500), key("d"), 5, &config);
+        assert!(!deleted.outlasts(b"b", 0) && deleted.outlasts(b"c", 5));
+        assert!(deleted.keys.len() <= 2 && deleted.order.len() <= 2);
+    }
+
+    #[test]
+    fn what_is_kept_comes_back() {
+        let (mut first, mut out) = (node(Config::default()), Outbox::new());
+        meet(&mut first, LinkId(1), "4Anna", &mut out);
+        hear(&mut first, kind::BROADCAST, &(&b"theirs"[..], "é"), &mut out);
+        for key in ["ours", "gone"] {
+            first.table_set(at(0), WALL, Bytes::from_static(key.as_bytes()), packed(&5), &mut out).unwrap();
+        }
+        first.table_delete(at(0), WALL, b"gone", &mut out).unwrap();
+        let mut records = BTreeMap::new();
+        for output in &out.outputs {
+            if let Output::Keep { key, value } = output {
+                match value {
+                    Some(value) => records.insert(key.clone(), value.clone()),
+                    None => records.remove(key),
+                };
+            }
+        }
+        assert_eq!(records.len(), 2);
+        let mut second = node(Config::default());
+        for (key, value) in &records {
+            second.restore(at(0), key, value).unwrap();
+            for end in 0..value.len() {
+                assert!(node(Config::default()).restore(at(0), key, &value[..end]).is_err());
+            }
+        }
+        let held = |node: &Node| node.legacy().unwrap().held.clone();
+        assert_eq!(held(&first), held(&second));
+        assert_eq!(first.legacy().unwrap().bytes, second.legacy().unwrap().bytes);
+    }
+}
