@@ -20,6 +20,7 @@ mod identity;
 mod node;
 mod secret;
 mod sim;
+mod table;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,8 @@ enum Command {
     Secret(secret::Args),
     /// Run the conformance suite on this build or on any program
     Conformance(conformance::Args),
+    /// Print a sync table, or set it from lines
+    Table(table::Args),
     /// Simulate a mesh of many nodes
     Sim(sim::Args),
     /// Watch several nodes of this machine form a mesh
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Identity(args) => identity::run(args),
         Command::Secret(args) => secret::run(args),
         Command::Conformance(args) => conformance::run(args),
+        Command::Table(args) => table::run(args),
         Command::Sim(args) => sim::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),

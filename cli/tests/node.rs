@@ -443,9 +443,7 @@ fn a_table_is_set_and_read_by_json_lines() {
         a.must(json!({"do": "set", "key": "early", "value": 1}));
         b.join(&mut a);
         assert_eq!(update(&mut a)["key"], "early");
-        if encryption == "plaintext" {
-            assert_eq!(update(&mut b)["key"], "early");
-        }
+        assert_eq!(update(&mut b)["key"], "early");
         let value = json!([null, 1.0, {"$bin": "ff"}, {"k": "é"}]);
         assert_eq!(a.must(json!({"do": "set", "key": {"$bin": "ff"}, "value": value})), Json::Null);
         for node in [&mut a, &mut b] {
@@ -508,6 +506,55 @@ fn a_chat_shows_what_happens_to_the_table() {
         talk.write_line("/quit");
         assert!(talk.finish().success());
     }
+}
+
+/// A table is dumped from a network and from a data directory, and loaded into another network.
+#[test]
+fn a_table_is_dumped_and_loaded() {
+    let data = std::env::temp_dir().join(format!("peernet-table-{}", std::process::id()));
+    let dir = data.to_str().unwrap();
+    let node =
+        |options: &[&str]| Node::spawn(peernet().args(["node", "--json", "--network", "sync"]).args(options));
+    let lines = |args: &[&str], input: &str| {
+        let output = run(args, input);
+        let problems = String::from_utf8(output.stderr).unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<Json> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (output.status.code(), lines, problems)
+    };
+    let mut first = node(&["--data", dir]);
+    let values = [("a", json!({"$bin": "ff"})), ("b", json!([1, 1.0, {"x": null}]))];
+    for (key, value) in &values {
+        first.must(json!({"do": "set", "key": key, "value": value}));
+    }
+    let id = first.id.clone();
+    let (address, mut second) = (first.address.clone(), node(&[]));
+    let (code, live, _) = lines(&["table", "dump", "--connect", &address], "");
+    first.close_stdin();
+    assert!(first.finish().0.success());
+    let (kept_code, kept, _) = lines(&["table", "dump", "--data", dir], "");
+    assert_eq!((code, kept_code), (Some(0), Some(0)));
+    assert_eq!(live, kept);
+    for (line, (key, value)) in kept.iter().zip(&values) {
+        assert_eq!((&line["key"], &line["value"], &line["owner"]), (&json!(key), value, &json!(id)));
+        assert!(line["time"].as_i64().unwrap() > 1_700_000_000);
+    }
+    assert_eq!(kept.len(), 2);
+
+    let mut input: String = kept.iter().map(|line| format!("{line}\n")).collect();
+    input.push_str("{\"key\":\"c\"}\n\n{\"key\":\"d\",\"value\":null}\n");
+    let to = second.address.clone();
+    let (code, _, problems) = lines(&["table", "load", "--connect", &to], &input);
+    assert_eq!((code, problems.lines().count()), (Some(1), 2), "{problems}");
+    assert!(
+        problems.contains("line 3: it has no \"value\"") && problems.contains("line 5: nil"),
+        "{problems}"
+    );
+    for (key, value) in &values {
+        second.wait("an update", |event| event["event"] == "update" && event["key"] == *key);
+        assert_eq!(second.must(json!({"do": "get", "key": key})), *value);
+    }
+    std::fs::remove_dir_all(data).unwrap();
 }
 
 #[test]

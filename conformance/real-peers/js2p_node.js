@@ -1,6 +1,6 @@
 'use strict';
 
-// One real js2p mesh node as a process: JSON lines in, JSON lines out.
+// One real js2p node as a process: JSON lines in, JSON lines out.
 // A subset of what `peernet node --json` speaks; README.md lists it.
 
 console.log = console.info = console.warn = console.error; // stdout is kept for JSON lines
@@ -25,7 +25,7 @@ const js2pRequire = createRequire(js2pPath);
 const msgpack = js2pRequire('msgpack-lite');
 const { Int64BE, Uint64BE } = createRequire(js2pRequire.resolve('msgpack-lite'))('int64-buffer');
 
-const { base, mesh } = js2p;
+const { base, mesh, sync } = js2p;
 const { flags } = base;
 
 const POLL = 20;
@@ -344,6 +344,9 @@ class Node {
             this.messages.delete(this.messages.keys().next().value);
         }
         const [code, ...payload] = msg.packets;
+        if (code === flags.store) {
+            return; // a pair that js2p has already, which it takes for a message
+        }
         emit('message', {
             kind: code === flags.broadcast ? 'broadcast' : 'whisper',
             id,
@@ -418,9 +421,34 @@ class Node {
         case 'reply': return this.reply(field('to'), payload);
         case 'raw': return this.whisper(this.neighbour(field('peer')), fromParsed(field('type')), payload);
         case 'status': return Array.isArray(this.sock.status) ? this.sock.status.map(describe) : this.sock.status;
+        case 'set': case 'get': case 'delta': case 'delete': case 'keys': return this.table(command);
         case 'close': return this.leave();
         default: throw new CommandError(`this node does not offer: ${field('do')}`, 'usage');
         }
+    }
+
+    // Runs one command on a table, under js2p's own rules.
+    table(command) {
+        const what = command['.do'];
+        if (what === 'keys') {
+            return [...this.sock.keys()];
+        }
+        const key = fromParsed(command['.key']);
+        if (what === 'get') {
+            return values(this.sock.get(key, null));
+        }
+        try {
+            if (what === 'set') {
+                this.sock.set(key, fromParsed(command['.value']));
+            } else if (what === 'delta') {
+                this.sock.apply_delta(key, fromParsed(command['.value']));
+            } else {
+                this.sock.del(key);
+            }
+        } catch (err) {
+            throw new CommandError(err.message, /permission/.test(err.message) ? 'lease' : 'failed');
+        }
+        return null;
     }
 
     // Runs one command; says whether to go on.
@@ -470,8 +498,8 @@ function freePort(host) {
 
 function usage(text) {
     console.error(`js2p_node: ${text}`);
-    console.error(`usage: node ${path.basename(__filename)} HOST PORT [--subnet mesh] ` +
-        '[--encryption Plaintext|SSL|ws] [--connect HOST:PORT]... [--advertise HOST:PORT] ' +
+    console.error(`usage: node ${path.basename(__filename)} HOST PORT [--network mesh|sync] [--no-leases] ` +
+        '[--subnet NAME] [--encryption Plaintext|SSL|ws] [--connect HOST:PORT]... [--advertise HOST:PORT] ' +
         '[--compression none|zlib|gzip]');
     process.exit(2);
 }
@@ -481,7 +509,9 @@ function options() {
         const { values: given, positionals } = parseArgs({
             allowPositionals: true,
             options: {
-                subnet: { type: 'string', default: 'mesh' },
+                network: { type: 'string', default: 'mesh' },
+                subnet: { type: 'string' },
+                'no-leases': { type: 'boolean', default: false },
                 encryption: { type: 'string', default: 'Plaintext' },
                 connect: { type: 'string', multiple: true, default: [] },
                 advertise: { type: 'string' },
@@ -504,6 +534,9 @@ async function main() {
     if (given.count !== 2 || !/^\d{1,5}$/.test(given.port) || Number(given.port) > 65535) {
         usage('HOST and PORT are wanted');
     }
+    if (!['mesh', 'sync'].includes(given.network)) {
+        usage(`unknown network: ${given.network}`);
+    }
     if (!['Plaintext', 'SSL', 'ws'].includes(given.encryption)) {
         usage(`unknown encryption: ${given.encryption}`);
     }
@@ -521,7 +554,10 @@ async function main() {
     const { host } = given;
     const port = Number(given.port) || await freePort(host).catch((err) => fail(err.message));
     const advertise = given.advertise && splitAddress(given.advertise);
-    const sock = new mesh.MeshSocket(host, port, new base.Protocol(given.subnet, given.encryption), advertise);
+    const protocol = new base.Protocol(given.subnet ?? given.network, given.encryption);
+    const sock = given.network === 'sync'
+        ? new sync.SyncSocket(host, port, protocol, !given['no-leases'], advertise)
+        : new mesh.MeshSocket(host, port, protocol, advertise);
     sock.incoming.on('error', (err) => fail(`cannot listen on ${host}:${port}: ${err.message}`));
     const server = sock.incoming.socket ?? sock.incoming; // a WebSocket server wraps one of net
     if (!server.listening) {

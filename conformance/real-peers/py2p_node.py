@@ -1,4 +1,4 @@
-"""One real py2p mesh node as a process: JSON lines in, JSON lines out.
+"""One real py2p node as a process: JSON lines in, JSON lines out.
 
 A subset of what `peernet node --json` speaks; README.md lists it.
 """
@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 
 import umsgpack
-from py2p import base, flags, mesh, messages
+from py2p import base, flags, mesh, messages, sync
 
 OUT = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
 os.dup2(2, 1)  # py2p prints to stdout, which is kept for JSON lines
@@ -103,6 +103,16 @@ def hashable(key):
     return key
 
 
+def key_json(key):
+    """A key as it is filed: bytes that are UTF-8 as text, other keys marked as what they are."""
+    if not isinstance(key, bytes):
+        return {"$unknown": type(key).__name__}
+    try:
+        return key.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"$bin": key.hex()}
+
+
 def text(node_id):
     return node_id.decode("utf-8", "replace") if isinstance(node_id, (bytes, bytearray)) else str(node_id)
 
@@ -169,10 +179,17 @@ def sent_by(function, *args):
         sent.log = None
 
 
+def open_socket(host, port, subnet, encryption, advertise, leasing):
+    protocol = base.Protocol(subnet, encryption)
+    if leasing is None:
+        return mesh.MeshSocket(host, port, out_addr=advertise, prot=protocol)
+    return sync.SyncSocket(host, port, out_addr=advertise, prot=protocol, leasing=leasing)
+
+
 class Node:
-    def __init__(self, host, port, subnet, encryption, advertise):
+    def __init__(self, host, port, subnet, encryption, advertise, leasing):
         base.Thread = LateThread
-        self.sock = mesh.MeshSocket(host, port, out_addr=advertise, prot=base.Protocol(subnet, encryption))
+        self.sock = open_socket(host, port, subnet, encryption, advertise, leasing)
         self.sock.daemon.daemon.begin()
         self.known = {}
         self.messages = OrderedDict()
@@ -225,6 +242,8 @@ class Node:
             emit("error", error="the thread of py2p that reads its sockets has ended", code="dead")
 
     def deliver(self, msg):
+        if msg.packets[0] == flags.store:
+            return  # a pair that py2p has already, which it takes for a message
         message_id = msg.id.hex()
         self.messages[message_id] = msg
         self.messages.move_to_end(message_id)
@@ -309,9 +328,34 @@ class Node:
             return self.whisper(self.handler(command["peer"]), from_json(command["type"]), payload)
         if do == "status":
             return self.sock.status
+        if do in ("set", "get", "delta", "delete", "keys"):
+            return self.table(do, command)
         if do == "close":
             return None
         raise CommandError("this node does not offer: " + str(do), "usage")
+
+    def table(self, do, command):
+        """Runs one command on a table, under py2p's own rules."""
+        if do == "keys":
+            while True:
+                try:
+                    return [key_json(key) for key in self.sock.keys()]
+                except RuntimeError:  # py2p's thread changed the table while we read it
+                    continue
+        key = from_json(command["key"])
+        try:
+            if do == "get":
+                return to_json(self.sock.get(key))
+            if do == "set":
+                self.sock[key] = from_json(command["value"])
+            elif do == "delta":
+                self.sock.apply_delta(key, from_json(command["value"]))
+            else:
+                del self.sock[key]
+        except KeyError as e:
+            code = "lease" if "permission" in str(e) else "absent"
+            raise CommandError(f"KeyError: {e}", code) from e
+        return None
 
     def answer(self, line):
         """Runs one command; says whether to go on."""
@@ -349,10 +393,12 @@ def free_port(host):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="one real py2p mesh node, JSON lines on stdin and stdout")
+    parser = argparse.ArgumentParser(description="one real py2p node, JSON lines on stdin and stdout")
     parser.add_argument("host")
     parser.add_argument("port", type=int, help="0 takes a free one")
-    parser.add_argument("--subnet", default="mesh")
+    parser.add_argument("--network", default="mesh", choices=("mesh", "sync"))
+    parser.add_argument("--subnet", help="the kind of network")
+    parser.add_argument("--no-leases", action="store_true", help="a table without leases")
     parser.add_argument("--encryption", default="Plaintext", choices=("Plaintext", "SSL"))
     parser.add_argument("--connect", action="append", default=[], metavar="HOST:PORT")
     parser.add_argument("--advertise", metavar="HOST:PORT", help="the address others are told")
@@ -368,7 +414,10 @@ def main():
     listen_again_at_once()
     advertise = split_address(args.advertise) if args.advertise else None
     try:
-        node = Node(args.host, args.port or free_port(args.host), args.subnet, args.encryption, advertise)
+        port = args.port or free_port(args.host)
+        subnet = args.network if args.subnet is None else args.subnet
+        leasing = None if args.network == "mesh" else not args.no_leases
+        node = Node(args.host, port, subnet, args.encryption, advertise, leasing)
     except (OSError, OverflowError) as e:
         print(f"py2p_node: cannot listen on {args.host}:{args.port}: {e}", file=sys.stderr, flush=True)
         os._exit(1)  # py2p's half-made socket would only add a traceback

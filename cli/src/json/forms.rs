@@ -70,6 +70,15 @@ pub(crate) fn write_key(key: &[u8], out: &mut String) {
     }
 }
 
+/// The key of a table that JSON names: text or bytes.
+pub(crate) fn read_key(json: &Json) -> Option<Vec<u8>> {
+    match read_value(json) {
+        Ok(Value::Str(key)) => Some(key.into_bytes()),
+        Ok(Value::Bin(key)) => Some(key),
+        _ => None,
+    }
+}
+
 /// Appends values as a JSON array.
 pub(crate) fn write_payload(values: &[Value], out: &mut String) {
     out.push('[');

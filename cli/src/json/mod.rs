@@ -10,6 +10,6 @@ mod forms;
 mod object;
 mod tree;
 
-pub(crate) use forms::{read_payload, read_value, write_key, write_value};
+pub(crate) use forms::{read_key, read_payload, read_value, write_key, write_value};
 pub(crate) use object::Object;
 pub(crate) use tree::{Json, write_text};

@@ -12,15 +12,13 @@ use super::signals::Signals;
 use crate::failure::Failure;
 use crate::style::{Style, printable, readable};
 
-const HELP: &str = "\
-  a line of text   everyone in the network gets it
+const HELP: &str = "  a line of text   everyone in the network gets it
   /peers           the neighbours: nodes with a direct link to this one
   /stats           what this node has counted
   /quit            leave
   //text           a line that begins with /
 ";
-const TABLE_HELP: &str = "\
-  /set KEY TEXT    give a key a value, for everyone
+const TABLE_HELP: &str = "  /set KEY TEXT    give a key a value, for everyone
   /get KEY         the value of a key
   /delete KEY      take it away, for everyone
   /keys            all keys

@@ -5,7 +5,7 @@ use std::time::Duration;
 use peernet::identity::{MessageId, NodeId};
 use peernet::{Error, Value};
 
-use crate::json::{Json, read_payload, read_value};
+use crate::json::{Json, read_key, read_payload, read_value};
 
 /// What a program asks for.
 #[derive(Debug, PartialEq)]
@@ -88,11 +88,10 @@ fn read_command(json: &Json) -> Result<Command, Problem> {
         Some(payload) => read_payload(payload).map_err(|error| Problem::new("value", error.to_string())),
         None => Err(Problem::usage(format!("{name} needs an array under \"payload\""))),
     };
-    let key = || match json.get("key").map(read_value) {
-        Some(Ok(Value::Str(key))) => Ok(key.into_bytes()),
-        Some(Ok(Value::Bin(key))) => Ok(key),
-        Some(Err(error)) => Err(Problem::new("value", error.inside("key").to_string())),
-        _ => Err(Problem::usage(format!("{name} needs a text or bytes under \"key\""))),
+    let key = || {
+        json.get("key")
+            .and_then(read_key)
+            .ok_or_else(|| Problem::usage(format!("{name} needs a text or bytes under \"key\"")))
     };
     let value = || match json.get("value") {
         Some(value) => {
@@ -191,7 +190,7 @@ mod tests {
             (r#"{"ref":7,"do":"set","key":"k"}"#, "usage"),
             (r#"{"ref":7,"do":"set","key":1,"value":1}"#, "usage"),
             (r#"{"ref":7,"do":"get"}"#, "usage"),
-            (r#"{"ref":7,"do":"set","key":{"$bin":"x"},"value":1}"#, "value"),
+            (r#"{"ref":7,"do":"set","key":{"$bin":"x"},"value":1}"#, "usage"),
             (r#"{"ref":7,"do":"set","key":"k","value":{"$int":"x"}}"#, "value"),
             (r#"{"ref":7,"do":"join"}"#, "unsupported"),
         ] {

@@ -12,6 +12,7 @@ mod messages;
 mod peer;
 #[path = "../support/mod.rs"]
 mod support;
+mod table;
 
 /// A test for both implementations and both directions of dialling.
 macro_rules! each_way {

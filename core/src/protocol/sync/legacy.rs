@@ -689,7 +689,7 @@ mod tests {
             node.handle(at(10 * u64::from(turns)), Input::Tick, &mut out);
         }
         assert!(keys.len() == 1000 && keys.is_sorted(), "{} keys", keys.len());
-        assert!(most >= PAIRS_AT_ONCE && most < PAIRS_AT_ONCE + 2000 && turns > 10, "{most} bytes at once");
+        assert!((PAIRS_AT_ONCE..PAIRS_AT_ONCE + 2000).contains(&most) && turns > 10, "{most} bytes at once");
     }
 
     /// S-13
