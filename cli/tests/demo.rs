@@ -18,6 +18,11 @@ fn the_demo_ends_well() {
         "E heard it after",
         "over 4 hops",
         "% saved",
+        "A ─── B   ╳   C ─── D",
+        "everyone has  colour = green, shape = round",
+        "A and B have    colour = blue, left = only here, shape = round",
+        "C and D have    colour = red\n",
+        "everyone has  colour = red, left = only here\n",
         "In all",
         "Done in",
     ] {

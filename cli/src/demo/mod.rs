@@ -1,6 +1,7 @@
 //! `peernet demo`: watch several nodes of this machine form a mesh. Everything printed is measured.
 
 mod stage;
+mod table;
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ impl Demo {
         self.reply().await?;
         self.leave_and_heal().await?;
         self.compress().await?;
+        table::play(self.style).await?;
         self.total().await
     }
 

@@ -177,7 +177,7 @@ fn deletes_with_py2p(dialler: Dialler) {
         // Without leases, a delete is a later write like any other.
         sleep(NEXT_SECOND);
         for (from, key) in [(0, "ours"), (1, "theirs"), (1, "before")] {
-            let mut both = [&mut ours, &mut theirs];
+            let both = [&mut ours, &mut theirs];
             both[from].must(json!({"do": "delete", "key": key}));
             for peer in both {
                 until(peer, key, &Json::Null);
@@ -271,7 +271,7 @@ fn in_a_line(leases: bool, between: bool) {
             // The next one's.
             sleep(NEXT_SECOND);
             let next = (from + 1) % all.len();
-            set_for_all(&mut all, next, &key, &json!(next));
+            set_for_all(&mut all, next, &key, &json!(next + 1));
         }
     }
     if leases {
