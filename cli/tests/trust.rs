@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
 
+use peernet::identity::{KeyPair, NodeId, ProtocolId};
 use serde_json::json;
 use support::{Node, peernet, run};
 
@@ -110,6 +111,40 @@ fn an_identity_stays_with_its_data_directory() {
     set_mode(&file, 0o644);
     let why = refused(run(&import, ""), 1);
     assert!(why.contains("can be read by others"), "{why}");
+}
+
+/// K-5, K-8, K-12
+#[test]
+fn what_is_kept_is_there_again_and_if_it_is_damaged_that_is_told() {
+    let folder = Folder::new("kept");
+    let data = folder.path("data");
+    let someone = KeyPair::generate(&mut rand::rng()).public();
+    let someone = NodeId::of_key(&someone, &ProtocolId::derive("mesh", "tls/mesh"));
+    let mut first = node(&["--data", &data, "--durable"]);
+    first.must(json!({"do": "ban", "peer": someone.as_str(), "seconds": 1000}));
+    let id = first.id.clone();
+    first.kill();
+    drop(first);
+    let mut second = node(&["--data", &data]);
+    assert_eq!(second.must(json!({"do": "bans"}))[0]["peer"], someone.as_str());
+    second.close_stdin();
+    assert_eq!(second.finish().0.code(), Some(0));
+
+    std::fs::write(folder.path("data/store/db"), vec![0; 10_000]).unwrap();
+    let mut third = node(&["--data", &data]);
+    let told = third.next_event().unwrap();
+    assert_eq!((&told["event"], &third.id), (&json!("store_replaced"), &id));
+    assert!(PathBuf::from(told["path"].as_str().unwrap()).join("db").exists(), "{told}");
+    assert_eq!(third.must(json!({"do": "bans"})), json!([]));
+
+    let plain = folder.path("plain");
+    drop(node(&["--encryption", "plaintext", "--data", &plain, "--durable"]));
+    assert!(!PathBuf::from(&plain).join("identity").exists());
+    assert_eq!(
+        run(&["node", "--json", "--durable"], "").status.code(),
+        Some(2),
+        "there is nowhere to keep it"
+    );
 }
 
 /// T-10, T-12, T-17

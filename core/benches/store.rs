@@ -45,7 +45,8 @@ impl Drop for Folder {
 
 /// Another record of those that are stored, in no order.
 fn write(number: u64) -> Write {
-    let place = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % STORED;
+    // Without a common divisor, so that each has its turn.
+    let place = number * 61_803 % STORED;
     let value: Vec<u8> = (0..100).map(|at| (number as u8).wrapping_mul(at)).collect();
     Write::put(format!("key {place:016}"), value)
 }

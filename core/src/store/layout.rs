@@ -186,6 +186,8 @@ fn make(path: &Path) -> Result<SledStore, StoreError> {
     store.apply(&[Write::put(LAYOUT_KEY, LAYOUT.to_be_bytes().to_vec())])?;
     store.flush()?;
     drop(store);
+    // Some systems do not rename what is open.
+    SledStore::wait_until_free(&new)?;
     fs::rename(&new, path)?;
     #[cfg(unix)]
     if let Some(folder) = path.parent() {

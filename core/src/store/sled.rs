@@ -54,12 +54,32 @@ impl SledStore {
     /// [`StoreError::Damaged`] if it does not read, [`StoreError::Io`] if its files cannot be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let file = path.as_ref().join("db");
-        wait_until_free(&file)?;
+        Self::wait_until_free(&path)?;
         guarded(|| {
             let config = Config::new().path(&path).mode(Mode::LowSpace).cache_capacity(CACHE);
             let db = config.flush_every_ms(None).open()?;
             Ok(Self { db, file: File::open(&file)? })
         })
+    }
+
+    /// A store that was closed a moment ago may still be in the hands of sled's own threads.
+    pub(super) fn wait_until_free(path: impl AsRef<Path>) -> io::Result<()> {
+        let file = match File::open(path.as_ref().join("db")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return file.unlock(),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if begun.elapsed() > IN_USE => {
+                    return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process uses it"));
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(IN_USE_PAUSE),
+            }
+        }
     }
 
     /// Into how many pieces the value under a key is cut.
@@ -109,26 +129,6 @@ impl SledStore {
             batch.remove(piece_key(key, number));
         }
         Ok(())
-    }
-}
-
-/// A store that was closed a moment ago may still be in the hands of sled's own threads.
-fn wait_until_free(file: &Path) -> io::Result<()> {
-    let file = match File::open(file) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let begun = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return file.unlock(),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if begun.elapsed() > IN_USE => {
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process uses it"));
-            }
-            Err(TryLockError::WouldBlock) => thread::sleep(IN_USE_PAUSE),
-        }
     }
 }
 
