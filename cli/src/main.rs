@@ -18,6 +18,7 @@ mod encode;
 mod id;
 mod identity;
 mod node;
+mod peers;
 mod secret;
 mod sim;
 mod table;
@@ -47,6 +48,8 @@ enum Command {
     Id(id::Args),
     /// Show who a node with a data directory is, export or import its keys
     Identity(identity::Args),
+    /// Show or change whom a node with a data directory knows
+    Peers(peers::Args),
     /// Make a secret for a subnet that only those who have it can join
     Secret(secret::Args),
     /// Run the conformance suite on this build or on any program
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Decode(args) => decode::run(args),
         Command::Id(args) => id::run(args),
         Command::Identity(args) => identity::run(args),
+        Command::Peers(args) => peers::run(args),
         Command::Secret(args) => secret::run(args),
         Command::Conformance(args) => conformance::run(args),
         Command::Table(args) => table::run(args),

@@ -34,10 +34,10 @@ pub use config::{Config, ConfigError};
 pub use error::Error;
 #[cfg(feature = "net")]
 pub use mesh::{
-    Answer, Ban, Builder, Candidate, Encryption, Event, Mesh, Message, Messages, Peer, Query, Request, Row,
-    Rows, Search, SendReport, Stats,
+    Answer, Ban, Builder, Candidate, Encryption, Event, Known, Mesh, Message, Messages, Peer, PeerBook,
+    Query, Request, Row, Rows, Search, SendReport, Stats,
 };
-pub use protocol::{Address, CloseReason, Kind, Role};
+pub use protocol::{Address, CloseReason, Kind, PeerStats, Role};
 #[cfg(feature = "net")]
 pub use store::{DataDir, DataError, Store, StoreError};
 #[cfg(feature = "net")]

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
+use super::book::{self, PeerBook};
 use super::{Guard, Mesh};
 use crate::config::{Config, ConfigError};
 use crate::error::Error;
 use crate::identity::{KeyPair, NodeId, ProtocolId, Secret, random_salt};
+use crate::protocol::records::is_of_book;
 use crate::protocol::{Address, Command, Identity, Input, Node, Now, Outbox, TableOptions, Target, Trust};
 use crate::runtime::{AdmitHook, Item, Runtime, Started};
 use crate::store::{DataDir, Kept, Opened, Replaced, Store, StoreError};
@@ -327,6 +329,19 @@ impl<N> Builder<N> {
     }
 }
 
+impl<N> Builder<N> {
+    /// The peer book in the data directory of the node that these options describe. That node must not be
+    /// running, and is not started. Of the options, the subnet, the encryption, whether authors sign, and
+    /// the kind of network say which node's it is.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is no data directory or store; [`Error::Data`] and [`Error::Store`] if it
+    /// cannot be used, as while the node is running.
+    pub fn peer_book(self) -> Result<PeerBook, Error> {
+        self.options.peer_book()
+    }
+}
+
 impl Options {
     async fn open(mut self) -> Result<Mesh, Error> {
         self.config.check()?;
@@ -381,6 +396,26 @@ impl Options {
             runtime.0.command_unanswered(|token| Command::Connect { token, target, persist: true });
         }
         Ok(Mesh { identity, listening: local.into(), runtime })
+    }
+
+    /// The peer book of the node that this would open.
+    fn peer_book(mut self) -> Result<PeerBook, Error> {
+        self.config.check()?;
+        self.check_encryption()?;
+        let data = self.open_data_dir()?;
+        let store = self.store.take().map(|store| store.0);
+        // It tells nobody an address.
+        let (identity, _) = self.who(Address::new("localhost", 0))?;
+        let opened = Kept::open(data, store, &identity.protocol)?;
+        let problem = "there is no peer book without one; give a data directory or a store";
+        let Opened { kept, mut records, .. } = opened.ok_or(ConfigError { option: "data_dir", problem })?;
+        let mut node = Node::new(identity, self.config, rand::random());
+        records.retain(|(key, _)| is_of_book(key));
+        for (key, value) in records {
+            // What does not read is not known.
+            let _ = node.restore(book::now(), &key, &value);
+        }
+        Ok(PeerBook::new(node, kept))
     }
 
     /// Takes the data directory into use, and its identity with it. A few small files: not worth a

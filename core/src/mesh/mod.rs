@@ -1,5 +1,6 @@
 //! The front door: a node of a mesh.
 
+mod book;
 mod builder;
 mod event;
 mod message;
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+pub use book::{Known, PeerBook};
 pub use builder::{Builder, Candidate, Encryption};
 pub use event::{Event, Peer};
 pub use message::{Message, Messages};

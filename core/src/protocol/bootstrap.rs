@@ -97,7 +97,7 @@ impl Node {
         } else {
             self.look_beyond(now, out);
         }
-        self.book.keep(now, out);
+        self.keep_book(now, out);
         if !(self.book.is_empty() && self.table.is_empty()) {
             self.arm_bootstrap(now);
         }
@@ -180,13 +180,20 @@ impl Node {
         Ok(())
     }
 
+    /// Where it does not look for neighbours, nobody needs what is kept of them.
+    fn keep_book(&mut self, now: Now, out: &mut Outbox) {
+        if self.bootstraps() {
+            self.book.keep(now, out);
+        }
+    }
+
     // ---- what the program says
 
     pub(super) fn save(&mut self, now: Now, addresses: Vec<Address>, out: &mut Outbox) {
         for address in addresses.into_iter().filter(|address| *address != self.identity.address) {
             self.book.save(address);
         }
-        self.book.keep(now, out);
+        self.keep_book(now, out);
         self.bootstrap.hurry();
         self.arm_bootstrap_now(now);
     }
@@ -195,7 +202,7 @@ impl Node {
         for address in addresses {
             self.book.remove(now, address);
         }
-        self.book.keep(now, out);
+        self.keep_book(now, out);
     }
 
     /// The node has another outward address from now on: its neighbours are told. (0.7 nodes are not; to
@@ -282,9 +289,7 @@ impl Node {
             let latency = now.mono.saturating_sub(entry.since);
             self.book.stood(now, &address, peer, reach, latency);
             self.arm_bootstrap(now);
-            if self.bootstraps() {
-                self.book.keep(now, out);
-            }
+            self.keep_book(now, out);
         }
         self.dial_stands(dial, peer, out);
     }

@@ -20,6 +20,12 @@ pub(super) const BANS: u8 = b'x';
 /// The first byte of the names of marks: how far authors, and the node itself, have stamped.
 pub(super) const AUTHORS: u8 = b'a';
 
+/// Whether a record of this name is the peer book's.
+#[cfg(feature = "net")]
+pub(crate) fn is_of_book(key: &[u8]) -> bool {
+    key.first() == Some(&BOOK)
+}
+
 impl Node {
     /// Takes back a record that an earlier run of this node kept. Call it for all of them, in order of
     /// their names, before any other input.
