@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use peernet::identity::{KeyPair, NodeId, ProtocolId};
 use peernet::store::{MemoryStore, Records, SledStore, Write, check_store};
-use peernet::{Builder, Config, Encryption, Error, Event, Mesh, Store, StoreError};
+use peernet::{Builder, Config, Encryption, Error, Event, Mesh, Store, StoreError, SyncTable, Value};
 use support::{eventually, soon};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -411,4 +411,41 @@ async fn a_store_that_fails_is_told_once_and_tried_again() {
     mesh.ban(&id(50), HOUR).unwrap();
     mesh.close().await;
     assert!(mesh.stats().records_lost > lost, "the last are not kept");
+}
+
+/// K-10, K-12
+#[tokio::test]
+async fn a_durable_change_is_kept_when_it_is_acknowledged() {
+    for encryption in [Encryption::Tls, Encryption::Plaintext] {
+        let store = Arc::new(Moody::default());
+        let config = Config { flush_interval: HOUR, ..Config::default() };
+        let open = async |durable| {
+            let builder = SyncTable::builder().encryption(encryption).leases(false);
+            builder.store(store.clone()).durable(durable).config(config.clone()).open().await.unwrap()
+        };
+        let entries =
+            || store.scan_prefix(b"n").filter(|record| record.as_ref().unwrap().0[9] == b't').count();
+        let table = open(true).await;
+        for n in 1..=10 {
+            let before = store.flushes.load(Ordering::SeqCst);
+            table.set(format!("key {n}"), n).await.unwrap();
+            assert_eq!(entries(), usize::try_from(n).unwrap());
+            assert!(store.flushes.load(Ordering::SeqCst) > before);
+        }
+        store.fails.store(true, Ordering::SeqCst);
+        assert!(matches!(table.set("key 11", 11).await, Err(Error::Store(_))));
+        store.fails.store(false, Ordering::SeqCst);
+        table.close().await;
+
+        let table = open(false).await;
+        assert!((1..=10).all(|n| table.get(format!("key {n}")) == Some(Value::Int(n))));
+        let before = entries();
+        table.set("key 12", 12).await.unwrap();
+        assert_eq!(entries(), before, "that may wait");
+        table.flush().await.unwrap();
+        assert_eq!(entries(), before + 1);
+        table.set("key 13", 13).await.unwrap();
+        table.close().await;
+        assert_eq!(entries(), before + 2);
+    }
 }
