@@ -159,7 +159,7 @@ fn asked(outputs: &[Output]) -> usize {
     outputs.iter().filter(is_request).count()
 }
 
-/// K-40, K-41, L-80, L-81
+/// K-40, K-41, L-100, L-101
 #[test]
 fn a_node_that_lacks_neighbours_asks_and_dials() {
     let mut scene = Scene::new(Config::default());
@@ -190,7 +190,7 @@ fn a_node_that_lacks_neighbours_asks_and_dials() {
     assert_eq!(asked(&outputs), 0, "five are enough");
 }
 
-/// K-40, L-80
+/// K-40, L-100
 #[test]
 fn without_connections_nothing_is_asked() {
     for config in
@@ -348,7 +348,7 @@ fn a_node_that_starts_again_dials_whom_it_knew() {
     assert_eq!(again.node.peer_stats(&address(11)).unwrap().addresses_received, 10);
 }
 
-/// L-82
+/// L-102
 #[test]
 fn what_only_fails_is_forgotten_in_time() {
     let mut scene = Scene::new(Config::default());
