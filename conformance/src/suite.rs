@@ -14,7 +14,7 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 19] = embedded![
+const FILES: [(&str, &str); 20] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
@@ -34,6 +34,7 @@ const FILES: [(&str, &str); 19] = embedded![
     "transcripts/signed.json",
     "transcripts/joining.json",
     "transcripts/table.json",
+    "transcripts/sync.json",
 ];
 
 /// Vectors and transcripts to run.

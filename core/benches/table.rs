@@ -149,7 +149,7 @@ fn bodies(out: &mut Outbox) -> Vec<Bytes> {
     bodies
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn get(bencher: Bencher<'_, '_>) {
     let node = node(0, KEYS);
     let keys: Vec<Bytes> = (0..KEYS).map(|n| key(n * 7919 % KEYS)).collect();
@@ -160,7 +160,7 @@ fn get(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn set(bencher: Bencher<'_, '_>) {
     let (mut node, mut out, mut n) = (node(0, KEYS), Outbox::new(), 0);
     bencher.bench_local(|| {

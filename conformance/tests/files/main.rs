@@ -20,6 +20,7 @@ mod play;
 mod seals;
 mod signed;
 mod streams;
+mod sync;
 mod table;
 mod trust;
 mod values;
@@ -32,7 +33,7 @@ use serde_json::Value as Json;
 /// What makes each file's content.
 type Maker = fn() -> String;
 
-const FILES: [(&str, Maker); 17] = [
+const FILES: [(&str, Maker); 18] = [
     ("vectors/values.json", values::file),
     ("vectors/messages.json", messages::file),
     ("vectors/frames.json", frames::file),
@@ -50,6 +51,7 @@ const FILES: [(&str, Maker); 17] = [
     ("transcripts/signed.json", signed::file),
     ("transcripts/joining.json", joining::file),
     ("transcripts/table.json", table::file),
+    ("transcripts/sync.json", sync::file),
 ];
 
 #[test]
