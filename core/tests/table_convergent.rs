@@ -425,7 +425,7 @@ fn what_is_stamped_too_far_ahead_is_refused() {
     assert_eq!(changes(&out).len(), 1);
 }
 
-/// S-51, L-83: a deleted key is remembered for a day, and does not come back by itself.
+/// S-51, L-88: a deleted key is remembered for a day, and does not come back by itself.
 #[test]
 fn deleted_keys_are_remembered_for_a_time() {
     let mut scene = Scene::new(true, false, Config::default());
@@ -469,7 +469,7 @@ fn superseded_writes_are_told() {
     );
 }
 
-/// S-54, L-80, L-81: whoever fills the table, or its memory of deleted keys, fills half of it.
+/// S-54, L-85, L-86: whoever fills the table, or its memory of deleted keys, fills half of it.
 #[test]
 fn nobody_fills_the_table_alone() {
     let config = || Config { table_keys: 100, ..Config::default() };
@@ -805,7 +805,7 @@ fn bodies(out: &Outbox) -> Vec<Bytes> {
     out.outputs.iter().filter_map(body).collect()
 }
 
-/// S-62, S-63, S-64, S-65, S-66, S-70, L-82: from time to time neighbours find what the other lacks, at little cost.
+/// S-62, S-63, S-64, S-65, S-66, S-70, L-87: from time to time neighbours find what the other lacks, at little cost.
 #[test]
 fn neighbours_compare_their_tables() {
     for signed in [false, true] {
