@@ -144,7 +144,7 @@ mod tests {
         std::iter::from_fn(next).collect()
     }
 
-    /// S-26
+    /// S-26, L-83, L-84
     #[test]
     fn whoever_watches_too_slowly_is_told_in_its_place() {
         let mut watchers = Watchers::default();
