@@ -19,6 +19,7 @@ mod id;
 mod identity;
 mod node;
 mod peers;
+mod search;
 mod secret;
 mod sim;
 mod table;
@@ -56,6 +57,10 @@ enum Command {
     Conformance(conformance::Args),
     /// Print a sync table, or set it from lines
     Table(table::Args),
+    /// Ask the nodes of a network for something, and show what they find
+    Search(search::SearchArgs),
+    /// Stay in a network and answer searches of one type
+    Announce(search::AnnounceArgs),
     /// Simulate a mesh of many nodes
     Sim(sim::Args),
     /// Watch several nodes of this machine form a mesh
@@ -75,6 +80,8 @@ fn main() -> ExitCode {
         Command::Secret(args) => secret::run(args),
         Command::Conformance(args) => conformance::run(args),
         Command::Table(args) => table::run(args),
+        Command::Search(args) => search::search(args),
+        Command::Announce(args) => search::announce(args),
         Command::Sim(args) => sim::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Bench(args) => bench::run(args),

@@ -14,7 +14,7 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 20] = embedded![
+const FILES: [(&str, &str); 21] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
@@ -35,6 +35,7 @@ const FILES: [(&str, &str); 20] = embedded![
     "transcripts/joining.json",
     "transcripts/table.json",
     "transcripts/sync.json",
+    "transcripts/requests.json",
 ];
 
 /// Vectors and transcripts to run.

@@ -323,6 +323,9 @@ impl Config {
         if let Some((option, _)) = none.into_iter().find(|(_, is_none)| *is_none) {
             return wrong(option, "with a bound of 0 nothing works; give None for no bound");
         }
+        if self.search_time > Duration::from_secs(24 * 3600) {
+            return wrong("search_time", "give at most a day");
+        }
         if self.search_time.is_zero() || self.search_routes == 0 || self.search_rows == 0 {
             return wrong("search_time", "a search needs some time, a way back, and room for what is found");
         }

@@ -43,6 +43,11 @@ fn node() {
 }
 
 #[test]
+fn asking() {
+    replay("asking", targets::asking);
+}
+
+#[test]
 fn seal() {
     replay("seal", targets::seal);
 }

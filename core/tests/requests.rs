@@ -72,8 +72,10 @@ async fn every_asker_gets_its_own_answer() {
         task.await.unwrap();
     }
     assert_eq!(ask(&a, b.id(), &[]).await.unwrap(), [Value::from(a.id().as_str())]);
+    // However long it is to wait.
+    soon("an answer", a.request(b.id(), &(), Duration::MAX)).await.unwrap();
     let stats = (a.stats(), b.stats());
-    assert_eq!((stats.0.requests_sent, stats.0.requests_received), (101, 100));
+    assert_eq!((stats.0.requests_sent, stats.0.requests_received), (102, 100));
     assert_eq!((stats.1.requests_refused, stats.1.answers_late), (0, 0));
 }
 

@@ -3,6 +3,8 @@
 // Public in the fuzz crate, not so in the test that includes this file.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "asking.rs"]
+mod asking_machine;
 #[path = "machine.rs"]
 mod machine;
 #[path = "sync.rs"]
@@ -22,6 +24,7 @@ use peernet::wire::{
 };
 use peernet::wire::{body, open, unverified};
 
+pub use asking_machine::asking;
 pub use machine::node;
 pub use table::sync;
 pub use tls_link::tls;

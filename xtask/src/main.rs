@@ -145,7 +145,9 @@ fn long() -> Outcome {
 /// Needs `cargo install cargo-fuzz`. The fuzzer's flags are unstable ones of the compiler, which the
 /// stable one takes when told to.
 fn fuzz(seconds: &str) -> Outcome {
-    for target in ["frame", "message", "decompress", "value", "seal", "node", "sync", "websocket", "tls"] {
+    for target in
+        ["frame", "message", "decompress", "value", "seal", "node", "sync", "asking", "websocket", "tls"]
+    {
         let time = format!("-max_total_time={seconds}");
         // What it finds goes into the first folder; the saved corpus stays as it is.
         let (found, saved) = (format!("fuzz/scratch/{target}"), format!("fuzz/corpus/{target}"));

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use peernet::identity::{MessageId, NodeId};
-use peernet::{Error, Value};
+use peernet::protocol::MAX_HOPS;
+use peernet::{Error, Query, Value};
 
 use crate::json::{Json, read_key, read_payload, read_value};
+
+/// How many seconds a request or a search may take that does not say.
+const PATIENCE: u64 = 10;
 
 /// What a program asks for.
 #[derive(Debug, PartialEq)]
@@ -16,6 +20,10 @@ pub(super) enum Command {
     Broadcast { payload: Vec<Value> },
     Send { peer: NodeId, payload: Vec<Value> },
     Reply { to: MessageId, payload: Vec<Value> },
+    Request { peer: NodeId, payload: Vec<Value>, timeout: Duration },
+    Respond { to: u64, payload: Vec<Value> },
+    Search { query: Query, count: usize, time: Duration },
+    Found { to: u64, data: Vec<u8> },
     Ban { peer: NodeId, time: Duration },
     Unban { peer: NodeId },
     Bans,
@@ -99,6 +107,21 @@ fn read_command(json: &Json) -> Result<Command, Problem> {
         }
         None => Err(Problem::usage(format!("{name} needs something under \"value\""))),
     };
+    let number = |key: &str, default: Option<u64>| match json.get(key) {
+        None => default.ok_or_else(|| Problem::usage(format!("{name} needs a number under {key:?}"))),
+        Some(number) => number
+            .as_integer()
+            .and_then(|number| u64::try_from(number).ok())
+            .ok_or_else(|| Problem::usage(format!("{key:?} is a whole number"))),
+    };
+    let seconds = || number("seconds", Some(PATIENCE)).map(Duration::from_secs);
+    let bytes = |under: &str| match json.get(under).map(read_value) {
+        None => Ok(Vec::new()),
+        Some(Ok(Value::Str(text))) => Ok(text.into_bytes()),
+        Some(Ok(Value::Bin(bytes))) => Ok(bytes),
+        Some(Err(error)) => Err(Problem::new("value", error.inside(under).to_string())),
+        Some(Ok(_)) => Err(Problem::usage(format!("{under:?} is a text or bytes"))),
+    };
     Ok(match name {
         "connect" => Command::Connect { address: text("address")?.to_owned() },
         "disconnect" => Command::Disconnect { peer: peer()? },
@@ -111,6 +134,16 @@ fn read_command(json: &Json) -> Result<Command, Problem> {
                 .map_err(|error| Problem::usage(format!("\"to\" is not a message id: {error}")))?;
             Command::Reply { to, payload: payload()? }
         }
+        "request" => Command::Request { peer: peer()?, payload: payload()?, timeout: seconds()? },
+        "respond" => Command::Respond { to: number("to", None)?, payload: payload()? },
+        "search" => {
+            let limit = number("limit", Some(MAX_HOPS))?;
+            let limit = u8::try_from(limit).map_err(|_| Problem::usage("\"limit\" is 1 to 15"))?;
+            let query = Query::new(bytes("type")?, bytes("data")?).limit(limit);
+            let count = usize::try_from(number("count", Some(u64::MAX))?).unwrap_or(usize::MAX);
+            Command::Search { query, count, time: seconds()? }
+        }
+        "found" => Command::Found { to: number("to", None)?, data: bytes("data")? },
         "ban" => {
             let seconds = json.get("seconds").and_then(Json::as_integer);
             let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
@@ -133,7 +166,7 @@ fn read_command(json: &Json) -> Result<Command, Problem> {
         _ => {
             let text = format!(
                 "there is no command {name:?}; there are connect, disconnect, peers, broadcast, send, \
-                 reply, ban, unban, bans, stats and close, and of a table set, get, delta, delete and keys"
+                 reply, request, respond, search, found, ban, unban, bans, stats and close, and of a table set, get, delta, delete and keys"
             );
             return Err(Problem::usage(text));
         }

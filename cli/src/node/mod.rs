@@ -1,5 +1,6 @@
 //! `peernet node`: one node in the foreground, a chat for people or JSON lines for programs.
 
+pub(crate) mod asked;
 mod chat;
 mod command;
 mod input;
@@ -7,7 +8,7 @@ mod member;
 mod output;
 mod script;
 mod session;
-mod signals;
+pub(crate) mod signals;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,7 +41,7 @@ Without --json it is a chat: a typed line is broadcast, what arrives is printed.
 With --json it reads commands and writes events, one JSON object a line:
   {\"do\":\"broadcast\",\"payload\":[\"hello\"],\"ref\":1}
   {\"event\":\"result\",\"ref\":1,\"value\":{\"id\":\"…\",\"links\":1}}
-There are connect, disconnect, peers, broadcast, send, reply, ban, unban, bans, stats and close; with
+There are connect, disconnect, peers, broadcast, send, reply, request, respond, search, found, ban, unban, bans, stats and close; with
 --network sync also set, get, delta, delete and keys.
 
 Two nodes that talk:

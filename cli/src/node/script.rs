@@ -1,13 +1,15 @@
 //! A node that a program drives: commands on stdin, events on stdout, one JSON object a line.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use peernet::identity::{MessageId, NodeId};
-use peernet::{Address, Change, Error, Event, Mesh, Message, SyncTable, Value};
+use peernet::{Address, Change, Error, Event, Mesh, Message, Query, SyncTable, Value};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
+use super::asked::{self, Asked};
 use super::command::{Command, Problem, Request};
 use super::input;
 use super::member::Member;
@@ -32,7 +34,7 @@ enum End {
 }
 
 pub(super) async fn run(mesh: Member, serve: bool, signals: Signals) -> Result<(), Failure> {
-    let script = Script { mesh, output: Output::start(), recent: Mutex::default() };
+    let script = Script { mesh, output: Output::start(), recent: Mutex::default(), asked: Mutex::default() };
     script.output.write(&listening(&script.mesh)).await;
     let talk = async |mut stopped: Stopped| {
         let end = script.obey(input::lines(), &mut stopped).await;
@@ -50,6 +52,7 @@ struct Script {
     mesh: Member,
     output: Output,
     recent: Mutex<Recent>,
+    asked: Mutex<Asked>,
 }
 
 impl Script {
@@ -59,7 +62,12 @@ impl Script {
             if let Event::Message(message) = &event {
                 self.recent.lock().unwrap_or_else(PoisonError::into_inner).remember(message);
             }
-            self.output.write(&event_line(&event)).await;
+            let line = match event {
+                Event::Request(request) => self.asked().request(request),
+                Event::Search(search) => self.asked().search(search),
+                event => event_line(&event),
+            };
+            self.output.write(&line).await;
         }
     }
 
@@ -112,6 +120,26 @@ impl Script {
         end
     }
 
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a search finds, up to so much and for so long, as a JSON array.
+    async fn search(&self, query: Query, count: usize, time: Duration) -> Result<String, Problem> {
+        let mut rows = self.mesh.announce(query)?;
+        let mut found = Vec::new();
+        let collect = async {
+            while found.len() < count
+                && let Some(row) = rows.next().await
+            {
+                found.push(asked::row(Object::empty(), &row).end());
+            }
+        };
+        // What was found by then is the result.
+        let _ = timeout(time, collect).await;
+        Ok(format!("[{}]", found.join(",")))
+    }
+
     /// The result of one command, in JSON.
     async fn execute(&self, command: Command) -> Result<String, Problem> {
         let mesh = &self.mesh;
@@ -143,6 +171,21 @@ impl Script {
                     return Err(Problem::new("unknown_message", text));
                 };
                 Object::new("id", &mesh.send(&author, &payload).await?.id.to_string()).end()
+            }
+            Command::Request { peer, payload, timeout } => {
+                let answer = mesh.request(&peer, &payload, timeout).await?;
+                Object::empty().payload("payload", &answer.payload()).end()
+            }
+            Command::Respond { to, payload } => {
+                let request = self.asked().take_request(to)?;
+                request.respond(&payload).await?;
+                "null".to_owned()
+            }
+            Command::Search { query, count, time } => self.search(query, count, time).await?,
+            Command::Found { to, data } => {
+                let search = self.asked().find_search(to)?;
+                search.reply(data)?;
+                "null".to_owned()
             }
             Command::Ban { peer, time } => {
                 mesh.ban(&peer, time)?;

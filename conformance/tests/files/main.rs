@@ -17,6 +17,7 @@ mod messages;
 mod pack;
 mod peers;
 mod play;
+mod requests;
 mod seals;
 mod signed;
 mod streams;
@@ -33,7 +34,7 @@ use serde_json::Value as Json;
 /// What makes each file's content.
 type Maker = fn() -> String;
 
-const FILES: [(&str, Maker); 18] = [
+const FILES: [(&str, Maker); 19] = [
     ("vectors/values.json", values::file),
     ("vectors/messages.json", messages::file),
     ("vectors/frames.json", frames::file),
@@ -52,6 +53,7 @@ const FILES: [(&str, Maker); 18] = [
     ("transcripts/joining.json", joining::file),
     ("transcripts/table.json", table::file),
     ("transcripts/sync.json", sync::file),
+    ("transcripts/requests.json", requests::file),
 ];
 
 #[test]

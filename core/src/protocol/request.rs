@@ -17,6 +17,8 @@ use crate::wire::codes::{code, kind};
 
 /// The word in an answer that says that the payload behind it is one. All others are a [`Refusal`].
 pub(crate) const ANSWERED: u64 = 0;
+/// The longest that a request waits, whatever the program wants: what a clock can count has an end.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// No peer has more than this part of the bytes that requests may keep.
 const SHARE: usize = 4;
 
@@ -171,7 +173,7 @@ impl Node {
             return self.done(token, Err(CommandError::TooMany { what: "requests" }), out);
         }
         self.counters.requests_sent += 1;
-        let deadline = now.mono.saturating_add(timeout);
+        let deadline = now.mono + timeout.min(LONGEST);
         self.requests.asked.insert(token, Asked { to: to.clone(), deadline, sent: false });
         self.set_timer(deadline, Timer::Request);
         self.whisper(now, token, to, message, out);

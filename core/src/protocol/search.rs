@@ -176,15 +176,11 @@ impl Searches {
             *counts.entry(&route.back).or_default() += 1;
         }
         let ours = counts.get(back).copied().unwrap_or_default();
-        let Some((greediest, _)) =
-            counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > ours)
-        else {
-            return false;
-        };
-        let oldest = self.ends.iter().map(|(_, digest)| *digest);
-        let oldest = oldest
-            .into_iter()
-            .find(|digest| self.routes.get(digest).is_some_and(|route| route.back == *greediest));
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let Some((greediest, _)) = most.filter(|(_, count)| *count > ours) else { return false };
+        let is_theirs =
+            |digest: &Digest| self.routes.get(digest).is_some_and(|route| route.back == *greediest);
+        let oldest = self.ends.iter().map(|(_, digest)| *digest).find(is_theirs);
         oldest.and_then(|digest| self.remove(&digest)).is_some()
     }
 
