@@ -31,7 +31,7 @@ pub(super) struct Marks {
     /// The timer for authors runs.
     armed: bool,
     /// An own stamp above this one wants more to be reserved.
-    pub(super) renew_above: i64,
+    renew_above: i64,
 }
 
 impl Default for Marks {
@@ -64,8 +64,14 @@ impl Node {
         self.reserve_stamps(out);
     }
 
-    /// Reserves stamps ahead of the last, before those that are reserved are used up.
-    pub(super) fn reserve_stamps(&mut self, out: &mut Outbox) {
+    /// Reserves more stamps before those that are reserved are used up.
+    pub(super) fn reserve_if_due(&mut self, out: &mut Outbox) {
+        if self.last_stamp() > self.marks.renew_above {
+            self.reserve_stamps(out);
+        }
+    }
+
+    fn reserve_stamps(&mut self, out: &mut Outbox) {
         let end = self.last_stamp().saturating_add(AHEAD);
         self.marks.renew_above = end - AHEAD / 2;
         out.keep(name(OWN), Some(value(end)));

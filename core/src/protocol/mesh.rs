@@ -30,6 +30,8 @@ impl Node {
             (Trust::Claimed, Some(digest)) => self.own.insert(digest),
             _ => self.use_stamp(message.header().time),
         }
+        // Changes of a table come here by themselves.
+        self.reserve_if_due(out);
         let spare = self.spare(&message);
         self.send_flood(None, spare, Class::Own, message.into_body(), out);
     }

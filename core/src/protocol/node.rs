@@ -408,9 +408,7 @@ impl Node {
             Input::LinkDown { link, reason } => self.drop_link(now, link, reason, out),
             Input::DialFailed { dial, problem } => self.on_dial_failed(now, dial, &problem, out),
         }
-        if self.last_stamp > self.marks.renew_above {
-            self.reserve_stamps(out);
-        }
+        self.reserve_if_due(out);
     }
 
     /// Something came that was dropped unread: a sign of life from a neighbour, but no handshake from
