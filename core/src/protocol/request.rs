@@ -1,4 +1,4 @@
-//! Requests and their answers (`spec/12-requests.md`, R-1 to R-12).
+//! Requests and their answers (`spec/12-requests.md`, R-1 to R-8).
 //!
 //! A request is a whisper with a number, and its answer another with the same one. What others ask is
 //! handed to the program, which answers through [`Command::Answer`](super::Command::Answer); whatever
