@@ -356,6 +356,11 @@ class Node {
         });
     }
 
+    // Its TCP connections; a WebSocket wraps one.
+    links() {
+        return [...this.sock.routing_table.values()].map((conn) => conn.sock.socket ?? conn.sock);
+    }
+
     neighbour(peer) {
         const conn = this.neighbours().get(peer);
         if (!conn) {
@@ -420,6 +425,7 @@ class Node {
         case 'send': return this.whisper(this.neighbour(field('peer')), flags.whisper, [flags.whisper, ...payload]);
         case 'reply': return this.reply(field('to'), payload);
         case 'raw': return this.whisper(this.neighbour(field('peer')), fromParsed(field('type')), payload);
+        case 'break': return this.links().forEach((link) => link.destroy());
         case 'status': return Array.isArray(this.sock.status) ? this.sock.status.map(describe) : this.sock.status;
         case 'set': case 'get': case 'delta': case 'delete': case 'keys': return this.table(command);
         case 'close': return this.leave();
@@ -474,7 +480,7 @@ class Node {
     async leave() {
         clearInterval(this.timer);
         this.sock.removeAllListeners('message');
-        const links = [...this.sock.routing_table.values()].map((conn) => conn.sock.socket ?? conn.sock);
+        const links = this.links();
         const deadline = Date.now() + DRAIN_TIMEOUT;
         while (links.some((link) => !link.destroyed && link.writableLength) && Date.now() < deadline) {
             await sleep(1);

@@ -614,7 +614,7 @@ fn read_record(record: &[u8]) -> Option<Held> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::identity::ProtocolId;
@@ -738,6 +738,141 @@ mod tests {
         assert!(deleted.keys.len() <= 2 && deleted.order.len() <= 2);
     }
 
+    /// What keeps a py2p or js2p of 0.7 on its link, as those two are written.
+    /// It judges leases as we do, so that it has our values of the keys that it was told of.
+    #[derive(Default)]
+    struct Theirs(BTreeMap<Vec<u8>, Vec<u8>>);
+
+    impl Theirs {
+        fn take(&mut self, dialect: Dialect, message: &Message, held: &BTreeMap<Bytes, Held>) {
+            let parts = elements(message).unwrap();
+            let [key, value, ..] = parts.as_slice() else { panic!("{dialect:?} has no value to read") };
+            let (_, key) = text(key).expect("a key that every language can have");
+            let old = self.0.get(&key);
+            match message.code() {
+                Some(code::DELTA) => {
+                    let fits = is_map(value) && old.is_none_or(|old| is_map(old));
+                    // js2p merges maps into anything, and leaves what is none alone.
+                    assert!(fits || dialect == Dialect::Js2p, "{dialect:?} merges {value:?} into {old:?}");
+                }
+                _ if *value == [NIL] => {
+                    assert!(dialect == Dialect::Py2p, "js2p asks nil for its text");
+                    assert!(old.is_some(), "py2p has no such key");
+                }
+                _ => assert!(dialect == Dialect::Py2p || !hides_its_text(value), "js2p gets no text"),
+            }
+            match (held.get(&key[..]), dialect) {
+                (Some(held), _) => drop(self.0.insert(key, held.value.to_vec())),
+                (None, Dialect::Py2p) => drop(self.0.remove(&key)),
+                // It hears of no delete.
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// S-7, S-13, S-21, S-22, S-23: whatever anyone says, in whatever order.
+    #[test]
+    fn nothing_ends_links_of_0_7_and_the_books_are_right() {
+        use rand::rngs::SmallRng;
+        use rand::{RngExt, SeedableRng};
+
+        let values: Vec<Bytes> = vec![
+            packed(&Value::Nil),
+            packed(&5),
+            packed(&"text"),
+            packed(&Value::Array(vec![Value::Nil])),
+            packed(&Value::Map(vec![("a".into(), 1.into())])),
+            packed(&Value::Map(vec![("toString".into(), 1.into())])),
+            packed(&Value::Map(vec![(Value::Nil, Value::Map(Vec::new()))])),
+        ];
+        let keys: Vec<Bytes> = vec![
+            packed(&b"k"[..].to_vec()),
+            packed(&"k"),
+            packed(&b"l"[..].to_vec()),
+            packed(&b"\xff"[..].to_vec()),
+            packed(&5),
+            packed(&Value::Array(Vec::new())),
+        ];
+        for seed in 0..400 {
+            let mut rng = SmallRng::seed_from_u64(seed);
+            // Of what a bound keeps out here, nobody here knows what it is elsewhere.
+            let (table_keys, table_bytes) = if seed % 2 == 0 { (2, 16) } else { (100, 1 << 20) };
+            let config = Config { table_keys, table_bytes, ..Config::default() };
+            let (mut node, mut out) = (node(config), Outbox::new());
+            meet(&mut node, LinkId(1), "4Anna", &mut out);
+            for (link, id, dialect) in [(2, "4Pyth", Dialect::Py2p), (3, "4Jscr", Dialect::Js2p)] {
+                meet(&mut node, LinkId(link), id, &mut out);
+                let peer = node.links.get_mut(&LinkId(link)).unwrap().peer.as_mut().unwrap();
+                peer.dialect = dialect;
+            }
+            out.clear();
+            let mut theirs = [(2, Dialect::Py2p), (3, Dialect::Js2p)].map(|at| (at, Theirs::default()));
+            for step in 0..60_u64 {
+                let now = at(step * 200);
+                let pick = |all: &[Bytes], rng: &mut SmallRng| all[rng.random_range(0..all.len())].clone();
+                let (key, value) = (pick(&keys, &mut rng), pick(&values, &mut rng));
+                let own = Bytes::from_static([&b"k"[..], b"l", b"m"][rng.random_range(0..3)]);
+                let author = ["4Anna", "6Zoe", "6Yann", "6Xena"][rng.random_range(0..4)];
+                // Nor what a py2p has that was spared an owner in another form (S-24).
+                let form = if seed % 2 == 0 && rng.random() { Form::Str } else { Form::Bin };
+                let time = now.wall + rng.random_range(-2..3);
+                let say = |kind, code, payload: &dyn Fn(&mut Vec<u8>), count| {
+                    let mut bytes = Vec::new();
+                    payload(&mut bytes);
+                    let values = value::unpack(&bytes, count, &Limits::default()).unwrap();
+                    Message::pack(kind, author, form, time, code, &values).unwrap()
+                };
+                let pair = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(&key);
+                    out.extend_from_slice(&value);
+                };
+                let message = match rng.random_range(0..8) {
+                    0 => {
+                        let _ = node.table_set(now, now.wall, own, value, &mut out);
+                        None
+                    }
+                    1 => {
+                        let _ = node.table_delta(now, now.wall, &own, value, &mut out);
+                        None
+                    }
+                    2 => {
+                        let _ = node.table_delete(now, now.wall, &own, &mut out);
+                        None
+                    }
+                    3 | 4 => Some(say(kind::BROADCAST, code::STORE, &pair, 2)),
+                    5 => Some(say(kind::BROADCAST, code::DELTA, &pair, 2)),
+                    6 => Some(say(kind::BROADCAST, code::STORE, &|out| out.extend_from_slice(&key), 1)),
+                    _ => {
+                        let told = |out: &mut Vec<u8>| {
+                            pair(out);
+                            author.pack(out).unwrap();
+                            time.pack(out).unwrap();
+                        };
+                        Some(say(kind::WHISPER, code::STORE, &told, 4))
+                    }
+                };
+                if let Some(message) = message {
+                    node.handle(now, Input::Message { link: LinkId(1), message }, &mut out);
+                }
+                for output in out.outputs.iter().filter(|_| seed % 2 == 1) {
+                    let Output::Send { links, body, .. } = output else { continue };
+                    let message = Message::read(body.clone(), &Limits::default()).unwrap();
+                    for ((link, dialect), theirs) in &mut theirs {
+                        let is_tables = matches!(message.code(), Some(code::STORE | code::DELTA));
+                        if is_tables && out.links(links).contains(&LinkId(*link)) {
+                            theirs.take(*dialect, &message, &node.legacy().unwrap().held);
+                        }
+                    }
+                }
+                out.clear();
+                let table = node.legacy().unwrap();
+                let bytes: usize = table.held.iter().map(|(key, held)| key.len() + held.value.len()).sum();
+                assert!(table.bytes == bytes && bytes <= table_bytes && table.held.len() <= table_keys);
+            }
+        }
+    }
+
+    /// S-27
     #[test]
     fn what_is_kept_comes_back() {
         let (mut first, mut out) = (node(Config::default()), Outbox::new());
