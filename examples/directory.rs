@@ -27,7 +27,7 @@ async fn knows(name: &'static str, number: &'static str) -> Result<Mesh, Error> 
 async fn main() -> Result<(), Error> {
     let nodes = [knows("Ada", "1815").await?, knows("Grace", "1906").await?, knows("Alan", "1912").await?];
     let asker = Mesh::builder().config(Config::local()).open().await?;
-    // A line: the asker is a neighbour of the first only.
+    // The asker is told of the first only; more links come as nodes hear of each other.
     asker.connect(&nodes[0].address().to_string()).await?;
     for pair in nodes.windows(2) {
         pair[0].connect(&pair[1].address().to_string()).await?;
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Error> {
 
     let mut rows = asker.search("name", "Alan")?;
     if let Some(row) = rows.next().await {
-        println!("{} is known {} hops away", String::from_utf8_lossy(&row.data), row.hops);
+        println!("{} is known, and {} nodes passed that on", String::from_utf8_lossy(&row.data), row.hops);
         // Who found it is proven, so the question goes to that very node.
         let answer = asker.request(&row.sender, &("number?",), Duration::from_secs(10)).await?;
         println!("it answers {:?}", answer.payload());
