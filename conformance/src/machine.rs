@@ -189,6 +189,8 @@ impl Machine {
                 Command::Ban { peer: peer(with, "peer")?, until }
             }
             "unban" => Command::Unban(peer(with, "peer")?),
+            "save" => Command::Save(vec![text(with, "address")?.parse().map_err(refused)?]),
+            "remove" => Command::Remove(vec![text(with, "address")?.parse().map_err(refused)?]),
             "close" => Command::Close,
             _ => return Err(Answer::Unsupported),
         })

@@ -14,7 +14,7 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 21] = embedded![
+const FILES: [(&str, &str); 22] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
@@ -36,6 +36,7 @@ const FILES: [(&str, &str); 21] = embedded![
     "transcripts/table.json",
     "transcripts/sync.json",
     "transcripts/requests.json",
+    "transcripts/book.json",
 ];
 
 /// Vectors and transcripts to run.

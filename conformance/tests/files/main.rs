@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod book;
 mod broadcast;
 mod compression;
 mod dialling;
@@ -34,7 +35,7 @@ use serde_json::Value as Json;
 /// What makes each file's content.
 type Maker = fn() -> String;
 
-const FILES: [(&str, Maker); 19] = [
+const FILES: [(&str, Maker); 20] = [
     ("vectors/values.json", values::file),
     ("vectors/messages.json", messages::file),
     ("vectors/frames.json", frames::file),
@@ -54,6 +55,7 @@ const FILES: [(&str, Maker); 19] = [
     ("transcripts/table.json", table::file),
     ("transcripts/sync.json", sync::file),
     ("transcripts/requests.json", requests::file),
+    ("transcripts/book.json", book::file),
 ];
 
 #[test]
