@@ -9,7 +9,7 @@ use peernet::Config;
 use peernet::identity::{NodeId, ProtocolId};
 use peernet::protocol::{
     Address, CloseReason, Command, DialId, Event, Handshake, Identity, Input, LinkId, Node, Now, Origin,
-    Outbox, Output, Remote, Trust,
+    Outbox, Output, Remote, Token, Trust,
 };
 use peernet::wire::codes::{code, kind};
 use peernet::wire::{Form, Limits, Message, Payload, Value};
@@ -360,4 +360,31 @@ fn what_only_fails_is_forgotten_in_time() {
     }
     assert_eq!(scene.node.known().count(), 16);
     assert!(scene.is_known(1), "who is there is known");
+}
+
+/// C-36
+#[test]
+fn whoever_was_disconnected_is_not_dialled() {
+    let mut scene = Scene::new(Config::default());
+    scene.save([11].into_iter());
+    scene.pass(Duration::ZERO);
+    let (dial, _) = scene.dials().remove(0);
+    scene.answers(dial, 11);
+    scene.neighbour(1);
+    let third = scene.neighbour(2);
+    for peer in [11, 1] {
+        scene.tell(Input::Command(Command::Disconnect { token: Token(peer), peer: id(peer) }));
+    }
+    scene.names(third, 2, [1, 11].into_iter());
+    scene.pass(Duration::from_secs(30));
+    assert_eq!(scene.dials(), []);
+    // It may come by itself, and is then as any other.
+    let back = scene.neighbour(1);
+    scene.tell(Input::LinkDown { link: back, reason: CloseReason::Remote });
+    scene.save([11].into_iter());
+    scene.pass(Duration::from_secs(10));
+    let mut dialled: Vec<Address> = scene.failing_dials();
+    dialled.sort();
+    dialled.dedup();
+    assert_eq!(dialled, [address(1), address(11)]);
 }

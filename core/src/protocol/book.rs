@@ -98,6 +98,8 @@ struct Entry {
     met: bool,
     /// Whether it waits to be dialled because it was named (C-35).
     fresh: bool,
+    /// Whether the program has disconnected whoever is there: then it is not dialled.
+    shunned: bool,
     ok: u64,
     failed: u64,
     /// Failures since it last stood.
@@ -124,6 +126,7 @@ impl Entry {
             saved: false,
             met: false,
             fresh: false,
+            shunned: false,
             ok: 0,
             failed: 0,
             row: 0,
@@ -296,6 +299,7 @@ impl Book {
     pub(super) fn meet(&mut self, now: Now, named: Named) -> bool {
         if let Some(entry) = self.entries.get_mut(&named.address) {
             entry.met = true;
+            entry.shunned = false;
             entry.heard = Some(now.mono);
             if entry.ok == 0 {
                 entry.id = named.id;
@@ -331,6 +335,7 @@ impl Book {
         self.removed.remove(&address);
         let mut entry = self.take_out(&address).unwrap_or_else(|| Entry::new(Reach::Any));
         entry.saved = true;
+        entry.shunned = false;
         entry.by = None;
         entry.reach = Reach::Any;
         entry.next = Duration::ZERO;
@@ -354,6 +359,14 @@ impl Book {
         }
         self.removed.insert(address.clone(), now.wall.saturating_add(REMOVED_FOR));
         self.changed.insert(address.clone());
+    }
+
+    /// The program disconnects `peer`, which is at these addresses: none of them is dialled until the program
+    /// asks for it, or the peer comes by itself.
+    pub(super) fn shun(&mut self, peer: &NodeId, addresses: &[Address]) {
+        for (address, entry) in &mut self.entries {
+            entry.shunned |= entry.id.as_ref() == Some(peer) || addresses.contains(address);
+        }
     }
 
     // ---- what came of it
@@ -380,6 +393,7 @@ impl Book {
             entry.kept = None;
         }
         entry.id = Some(peer.clone());
+        entry.shunned = false;
         entry.reach = entry.reach.max(reach);
         entry.by = None;
         entry.named_by = None;
@@ -458,7 +472,7 @@ impl Book {
                 Want::Best | Want::Quiet => true,
                 Want::Oldest { not_after } => entry.tried <= Some(not_after),
             };
-            if !wanted || (choice.in_use)(address, entry.id.as_ref()) {
+            if !wanted || entry.shunned || (choice.in_use)(address, entry.id.as_ref()) {
                 continue;
             }
             let free_at = match choice.want {

@@ -543,6 +543,8 @@ impl Node {
                 let links = self.links_to(&peer);
                 self.dialler.release(&peer, &links);
                 let connected = self.table.contains_key(&peer);
+                let addresses: Vec<_> = links.iter().filter_map(|link| self.book_address(*link)).collect();
+                self.book.shun(&peer, &addresses);
                 for link in links {
                     self.close_link(now, link, CloseReason::Local, out);
                 }
