@@ -348,6 +348,19 @@ fn a_node_that_starts_again_dials_whom_it_knew() {
     assert_eq!(again.node.peer_stats(&address(11)).unwrap().addresses_received, 10);
 }
 
+/// K-47
+#[test]
+fn whoever_left_is_left_alone_for_a_while() {
+    let mut scene = Scene::new(Config::default());
+    let (link, pause) = (scene.neighbour(1), scene.node.config().redial_max);
+    scene.outputs();
+    scene.tell(Input::LinkDown { link, reason: CloseReason::Remote });
+    scene.pass(pause - Duration::from_secs(1));
+    assert_eq!(scene.dials(), []);
+    scene.pass(scene.node.config().ask_interval + Duration::from_secs(1));
+    assert_eq!(scene.dials()[0].1, address(1));
+}
+
 /// L-102
 #[test]
 fn what_only_fails_is_forgotten_in_time() {
@@ -380,7 +393,7 @@ fn whoever_was_disconnected_is_not_dialled() {
     assert_eq!(scene.dials(), []);
     // It may come by itself, and is then as any other.
     let back = scene.neighbour(1);
-    scene.tell(Input::LinkDown { link: back, reason: CloseReason::Remote });
+    scene.tell(Input::LinkDown { link: back, reason: CloseReason::Silent });
     scene.save([11].into_iter());
     scene.pass(Duration::from_secs(10));
     let mut dialled: Vec<Address> = scene.failing_dials();

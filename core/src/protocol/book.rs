@@ -108,6 +108,8 @@ struct Entry {
     sent: u64,
     seen: Option<i64>,
     latency: Option<Duration>,
+    /// Whoever is there has left us with a goodbye: not to be dialled before that, whatever the need.
+    away: Duration,
     /// Not to be dialled before that.
     next: Duration,
     tried: Option<Duration>,
@@ -134,6 +136,7 @@ impl Entry {
             sent: 0,
             seen: None,
             latency: None,
+            away: Duration::ZERO,
             next: Duration::ZERO,
             tried: None,
             heard: None,
@@ -300,6 +303,7 @@ impl Book {
         if let Some(entry) = self.entries.get_mut(&named.address) {
             entry.met = true;
             entry.shunned = false;
+            entry.away = Duration::ZERO;
             entry.heard = Some(now.mono);
             if entry.ok == 0 {
                 entry.id = named.id;
@@ -336,6 +340,7 @@ impl Book {
         let mut entry = self.take_out(&address).unwrap_or_else(|| Entry::new(Reach::Any));
         entry.saved = true;
         entry.shunned = false;
+        entry.away = Duration::ZERO;
         entry.by = None;
         entry.reach = Reach::Any;
         entry.next = Duration::ZERO;
@@ -427,6 +432,13 @@ impl Book {
         }
     }
 
+    /// Whoever is there has left us, and is left alone until then.
+    pub(super) fn leave_alone(&mut self, address: &Address, until: Duration) {
+        if let Some(entry) = self.entries.get_mut(address) {
+            entry.away = until;
+        }
+    }
+
     /// It is not to be dialled before then.
     pub(super) fn pause(&mut self, address: &Address, until: Duration) {
         if let Some(entry) = self.entries.get_mut(address) {
@@ -476,8 +488,8 @@ impl Book {
                 continue;
             }
             let free_at = match choice.want {
-                Want::Oldest { .. } => Duration::ZERO,
-                _ => entry.next,
+                Want::Oldest { .. } => entry.away,
+                _ => entry.next.max(entry.away),
             };
             let free_at = match entry.is_doubtful(choice.want) && !has_pace {
                 true => free_at.max(self.pace.free_at(rate)),

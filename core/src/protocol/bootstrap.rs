@@ -226,6 +226,13 @@ impl Node {
         if let Some(address) = link.peer.as_ref().and_then(|peer| peer.address.as_ref()) {
             self.book.see(now, address);
         }
+        if *reason == CloseReason::Remote {
+            let dialled = link.dial.and_then(|dial| self.dialler.get(dial)).map(|dial| &dial.target.address);
+            let own = link.peer.as_ref().and_then(|peer| peer.address.as_ref());
+            for address in dialled.into_iter().chain(own) {
+                self.book.leave_alone(address, now.mono + self.config.redial_max);
+            }
+        }
         if !matches!(reason, CloseReason::Local | CloseReason::Remote) {
             self.bootstrap.hurry();
         }
