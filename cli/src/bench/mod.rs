@@ -7,6 +7,7 @@ mod driver;
 mod floor;
 mod harness;
 mod monotonic;
+mod table;
 
 use clap::Subcommand;
 
@@ -29,6 +30,8 @@ enum What {
     Latency(harness::Options),
     /// Two nodes: milliseconds until a connection stands
     Connect(connect::Options),
+    /// A new node that takes over a whole table: milliseconds, and bytes for each key
+    Table(table::Options),
     /// One node under an outside harness, told what to do on stdin
     Driver(contract::Role),
     /// The floor under the same harness: our frames over bare sockets, checked, no node
@@ -42,6 +45,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         What::Broadcast(options) => harness::broadcast(&options),
         What::Latency(options) => harness::latency(&options),
         What::Connect(options) => connect::run(&options),
+        What::Table(options) => table::run(&options),
         What::Driver(role) => driver::run(&role),
         What::Floor(role) => floor::run(&role),
     }
