@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use rmp::decode;
 
-use super::entries::{Bounds, Entries, Full, Put, Stored};
+use super::entries::{Bounds, Entries, Full, Put, Span, Stored};
 use super::exchange::Exchange;
 use super::{Change, Entry, LEASE, NIL, Rules, Table, TableError, Until, Version, millis};
 use crate::config::Config;
@@ -47,8 +47,7 @@ impl Convergent {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<Entry<'_>> {
-        let (key, stored) = self.entries.get(key)?;
-        self.entry(key, stored)
+        self.entry(self.entries.get(key)?)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,21 +55,21 @@ impl Convergent {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries.range(0, u64::MAX).filter_map(|(_, key, stored)| self.entry(key, stored))
+        self.entries.range(0, u64::MAX).filter_map(|(_, stored)| self.entry(stored))
     }
 
     pub(super) fn version(&self, key: &[u8]) -> Option<&Version> {
-        self.entries.get(key).map(|(_, stored)| &stored.version)
+        self.entries.get(key).map(|stored| &stored.version)
     }
 
-    fn entry<'a>(&self, key: &'a Bytes, stored: &'a Stored) -> Option<Entry<'a>> {
+    fn entry<'a>(&self, stored: &'a Stored) -> Option<Entry<'a>> {
         let until = match self.entries.has_leases() {
             true => Until::Mono(stored.heard.saturating_add(LEASE_MILLIS)),
             false => Until::Never,
         };
         let Version { owner, stamp, .. } = &stored.version;
         let time = stamp.div_euclid(Trust::MICROSECONDS);
-        Some(Entry { key, value: stored.value()?, owner, time, until })
+        Some(Entry { key: stored.key(), value: stored.value()?, owner, time, until })
     }
 }
 
@@ -138,18 +137,10 @@ impl<'a> Write<'a> {
     fn stored(&self, message: &Message, owner: crate::identity::NodeId, body: Bytes, heard: i64) -> Stored {
         let Self { term, claimed, stamp, .. } = *self;
         let mark = message.body().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        // The value is a part of the message's body, which begins as that of the entry does.
-        let value = self.value.unwrap_or_default();
-        let start = message.body().as_ptr() as usize;
-        let at = if value.is_empty() { 0 } else { value.as_ptr() as usize - start };
-        Stored {
-            version: Version { term, claimed, owner, stamp, mark },
-            body,
-            heard,
-            // Frames are shorter than 2^32 bytes.
-            value_at: u32::try_from(at).unwrap_or(0),
-            value_len: u32::try_from(value.len()).unwrap_or(0),
-        }
+        // Both are parts of the message's body, which begins as that of the entry does.
+        let whole: &[u8] = message.body();
+        let (key, value) = (Span::of(self.key, whole), Span::of(self.value.unwrap_or_default(), whole));
+        Stored { version: Version { term, claimed, owner, stamp, mark }, body, heard, key, value }
     }
 }
 
@@ -204,7 +195,7 @@ impl Node {
             return Err(TableError::Key { len: key.len(), max: MAX_KEY });
         }
         let leases = table.entries.has_leases();
-        let held = table.entries.get(key).map(|(_, stored)| stored);
+        let held = table.entries.get(key);
         let (term, claimed, next) = self.next_version(now, stamp, held, leases)?;
         let write = Write { key, value, term, claimed, stamp: next };
         let message = self.identity.pack(kind::BROADCAST, stamp, code::STORE, &write)?;
@@ -317,7 +308,7 @@ impl Node {
         if proof == Proof::Missing {
             // A look at what is there saves a signature, but costs more than a digest.
             let look = stored.is_deleted() || seal_len(&self.identity) > 0;
-            if look && !table.entries.wants(now_millis, write.key, &stored) {
+            if look && !table.entries.wants(now_millis, &stored) {
                 return Ok(false);
             }
             self.verify(&stored.body)?;
@@ -355,7 +346,7 @@ impl Node {
         let Rules::Convergent(table) = &mut table.rules else { return Ok(false) };
         let told = (watched || kept || stored.is_deleted()).then(|| stored.clone());
         let by = stored.version.owner.clone();
-        let old = match table.entries.put(key, stored, bounds)? {
+        let old = match table.entries.put(stored, bounds)? {
             Put::Outranked => return Ok(false),
             Put::New => None,
             Put::Replaced(old) => Some(old),
@@ -407,7 +398,7 @@ impl Node {
         let owner = table.entries.owner(message.sender()).ok_or(RecordError("it has no owner"))?;
         let heard = millis(now).saturating_sub(age.saturating_mul(1000));
         let stored = write.stored(&message, owner, body, heard);
-        table.entries.put(key, stored, bounds).map_err(|Full(bound)| RecordError(bound))?;
+        table.entries.put(stored, bounds).map_err(|Full(bound)| RecordError(bound))?;
         self.arm_table(now);
         Ok(())
     }

@@ -25,27 +25,91 @@ pub(super) struct Stored {
     /// Since when anyone has had it, as far as is known: milliseconds of our own time, before zero
     /// where that is before we began.
     pub(super) heard: i64,
+    /// Where the key stands in the body.
+    pub(super) key: Span,
     /// Where the packed value stands in the body; empty if the key is deleted.
-    pub(super) value_at: u32,
-    pub(super) value_len: u32,
+    pub(super) value: Span,
+}
+
+/// Where a part of a body stands. Frames are shorter than 2^32 bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    /// That of `part`, which is a slice of `body`.
+    pub(super) fn of(part: &[u8], body: &[u8]) -> Self {
+        let start = (part.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
+        match (u32::try_from(start), u32::try_from(part.len())) {
+            (Ok(start), Ok(len)) if len > 0 => Self { start, len },
+            _ => Self::default(),
+        }
+    }
+
+    fn in_body(self, body: &[u8]) -> &[u8] {
+        let start = self.start as usize;
+        body.get(start..start + self.len as usize).unwrap_or_default()
+    }
 }
 
 impl Stored {
     pub(super) fn is_deleted(&self) -> bool {
-        self.value_len == 0
+        self.value.len == 0
     }
 
-    fn span(&self) -> std::ops::Range<usize> {
-        self.value_at as usize..self.value_at as usize + self.value_len as usize
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.in_body(&self.body)
     }
 
     pub(super) fn value(&self) -> Option<&[u8]> {
-        self.body.get(self.span()).filter(|value| !value.is_empty())
+        Some(self.value.in_body(&self.body)).filter(|value| !value.is_empty())
+    }
+
+    /// What it counts against the bound of bytes (S-54).
+    fn size(&self) -> usize {
+        self.body.len() + self.key.len as usize
     }
 
     /// As [`Stored::value`], sharing the body's memory.
     pub(super) fn value_bytes(&self) -> Option<Bytes> {
         self.value().map(|value| self.body.slice_ref(value))
+    }
+}
+
+/// The versions of all keys of one place. There is hardly ever more than one, and then the map stays
+/// small, and looking something up compares numbers only.
+#[derive(Debug)]
+struct Slot {
+    stored: Stored,
+    next: Option<Box<Slot>>,
+}
+
+impl Slot {
+    fn iter(&self) -> impl Iterator<Item = &Stored> {
+        std::iter::successors(Some(self), |slot| slot.next.as_deref()).map(|slot| &slot.stored)
+    }
+
+    fn find_mut(&mut self, key: &[u8]) -> Option<&mut Stored> {
+        if self.stored.key() == key {
+            return Some(&mut self.stored);
+        }
+        self.next.as_mut()?.find_mut(key)
+    }
+
+    fn push(&mut self, stored: Stored) {
+        let next = self.next.take();
+        self.next = Some(Box::new(Self { stored, next }));
+    }
+
+    /// Without that key; nothing if there was no other.
+    fn without(self, key: &[u8]) -> Option<Self> {
+        let rest = self.next.and_then(|next| next.without(key));
+        match self.stored.key() == key {
+            true => rest,
+            false => Some(Self { stored: self.stored, next: rest.map(Box::new) }),
+        }
     }
 }
 
@@ -158,7 +222,10 @@ impl Usage {
 #[derive(Debug)]
 pub(super) struct Entries {
     leases: bool,
-    map: BTreeMap<(u64, Bytes), Stored>,
+    map: BTreeMap<u64, Slot>,
+    /// Keys, deleted ones included.
+    len: usize,
+    /// Those that have a value.
     live: usize,
     usage: Usage,
     /// When deleted keys are forgotten, in milliseconds of our own time, and their places.
@@ -173,6 +240,7 @@ impl Entries {
         Self {
             leases,
             map: BTreeMap::new(),
+            len: 0,
             live: 0,
             usage: Usage::default(),
             tombstones: BTreeSet::new(),
@@ -186,7 +254,7 @@ impl Entries {
 
     /// Keys, deleted ones included.
     pub(super) fn len(&self) -> usize {
-        self.map.len()
+        self.len
     }
 
     /// Keys that have a value.
@@ -194,18 +262,15 @@ impl Entries {
         self.live
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<(&Bytes, &Stored)> {
-        let place = place(key);
-        // Keys that share a place are as good as none, so that this takes one step.
-        let there = self.map.range((place, Bytes::new())..).take_while(|((other, _), _)| *other == place);
-        there.map(|((_, key), stored)| (key, stored)).find(|(other, _)| *other == key)
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Stored> {
+        self.map.get(&place(key))?.iter().find(|stored| stored.key() == key)
     }
 
     /// All of them whose places lie from `start` to `end`, both included.
-    pub(super) fn range(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, &Bytes, &Stored)> {
-        let from = self.map.range((start, Bytes::new())..);
-        let within = from.take_while(move |((place, _), _)| *place <= end);
-        within.map(|((place, key), stored)| (*place, key, stored))
+    pub(super) fn range(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, &Stored)> {
+        // A map has no range that ends before it begins.
+        let slots = (start <= end).then(|| self.map.range(start..=end)).into_iter().flatten();
+        slots.flat_map(|(place, slot)| slot.iter().map(|stored| (*place, stored)))
     }
 
     /// The id with this text, shared with the entries that are its own.
@@ -217,52 +282,67 @@ impl Entries {
 
     /// Whether a version that somebody hands on would be kept, bounds aside. A deletion whose time is over
     /// would not, so that it does not go round for ever.
-    pub(super) fn wants(&self, now: i64, key: &[u8], stored: &Stored) -> bool {
-        match self.get(key) {
-            Some((_, held)) => stored.version.rank(&held.version, self.leases).is_gt(),
+    pub(super) fn wants(&self, now: i64, stored: &Stored) -> bool {
+        match self.get(stored.key()) {
+            Some(held) => stored.version.rank(&held.version, self.leases).is_gt(),
             None => !stored.is_deleted() || stored.heard.saturating_add(self.keep) > now,
         }
     }
 
     /// Keeps a version, unless the kept one of its key outranks it. A deletion of a known key always has
     /// room.
-    pub(super) fn put(&mut self, key: &[u8], stored: Stored, bounds: Bounds) -> Result<Put, Full> {
-        let size = |stored: &Stored| stored.body.len() + key.len();
-        let place = place(key);
+    pub(super) fn put(&mut self, stored: Stored, bounds: Bounds) -> Result<Put, Full> {
+        let place = place(stored.key());
+        self.put_at(place, stored, bounds)
+    }
+
+    fn put_at(&mut self, place: u64, stored: Stored, bounds: Bounds) -> Result<Put, Full> {
         let expiry = |stored: &Stored| (stored.heard.saturating_add(self.keep), place);
-        let new = (&stored.version.owner, size(&stored));
-        // The key is copied, because a slice would pin the frame that brought it.
-        match self.map.entry((place, Bytes::copy_from_slice(key))) {
+        let new = (&stored.version.owner, stored.size());
+        let is_deleted = stored.is_deleted();
+        let put = match self.map.entry(place) {
             btree_map::Entry::Vacant(slot) => {
                 self.usage.replace(None, new, Some(bounds))?;
-                if stored.is_deleted() {
+                if is_deleted {
                     self.tombstones.insert(expiry(&stored));
-                } else {
-                    self.live += 1;
                 }
-                slot.insert(stored);
-                Ok(Put::New)
+                slot.insert(Slot { stored, next: None });
+                Put::New
             }
-            btree_map::Entry::Occupied(mut slot) => {
-                let old = slot.get();
-                if stored.version.rank(&old.version, self.leases).is_le() {
-                    return Ok(Put::Outranked);
+            btree_map::Entry::Occupied(slot) => {
+                let slot = slot.into_mut();
+                match slot.find_mut(stored.key()) {
+                    None => {
+                        self.usage.replace(None, new, Some(bounds))?;
+                        if is_deleted {
+                            self.tombstones.insert(expiry(&stored));
+                        }
+                        slot.push(stored);
+                        Put::New
+                    }
+                    Some(old) => {
+                        if stored.version.rank(&old.version, self.leases).is_le() {
+                            return Ok(Put::Outranked);
+                        }
+                        let bounds = (!is_deleted).then_some(bounds);
+                        self.usage.replace(Some((&old.version.owner, old.size())), new, bounds)?;
+                        if old.is_deleted() {
+                            self.tombstones.remove(&expiry(old));
+                        }
+                        if is_deleted {
+                            self.tombstones.insert(expiry(&stored));
+                        }
+                        Put::Replaced(std::mem::replace(old, stored))
+                    }
                 }
-                let bounds = (!stored.is_deleted()).then_some(bounds);
-                self.usage.replace(Some((&old.version.owner, size(old))), new, bounds)?;
-                if old.is_deleted() {
-                    self.tombstones.remove(&expiry(old));
-                } else {
-                    self.live -= 1;
-                }
-                if stored.is_deleted() {
-                    self.tombstones.insert(expiry(&stored));
-                } else {
-                    self.live += 1;
-                }
-                Ok(Put::Replaced(slot.insert(stored)))
             }
+        };
+        match &put {
+            Put::Replaced(old) => self.live -= usize::from(!old.is_deleted()),
+            _ => self.len += 1,
         }
+        self.live += usize::from(!is_deleted);
+        Ok(put)
     }
 
     /// When the next deleted key is to be forgotten.
@@ -276,15 +356,61 @@ impl Entries {
             self.tombstones.remove(&(at, place));
             let is_due =
                 |stored: &Stored| stored.is_deleted() && stored.heard.saturating_add(self.keep) == at;
-            let due = self.range(place, place).find(|(_, _, stored)| is_due(stored));
-            if let Some(key) = due.map(|(_, key, _)| key.clone()) {
-                let key = (place, key);
-                if let Some(gone) = self.map.remove(&key) {
-                    self.usage.remove(&gone.version.owner, gone.body.len() + key.1.len());
-                }
-                return Some(key.1);
+            let due = self.range(place, place).find(|(_, stored)| is_due(stored));
+            let Some(gone) = due.map(|(_, stored)| stored.clone()) else { continue };
+            let slot = self.map.remove(&place).and_then(|slot| slot.without(gone.key()));
+            if let Some(slot) = slot {
+                self.map.insert(place, slot);
             }
+            self.len -= 1;
+            self.usage.remove(&gone.version.owner, gone.size());
+            return Some(Bytes::copy_from_slice(gone.key()));
         }
         None
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const ALL: Bounds = Bounds { keys: 1 << 10, bytes: 1 << 20 };
+
+    fn stored(key: &str, value: &str, stamp: i64) -> Stored {
+        let owner = NodeId::parse("abc").unwrap();
+        let version = Version { term: 0, claimed: 0, owner, stamp, mark: stamp as u64 };
+        let body = Bytes::from([key, value].concat());
+        let (key, value) = body.split_at(key.len());
+        let (key, value) = (Span::of(key, &body), Span::of(value, &body));
+        Stored { version, body, heard: 0, key, value }
+    }
+
+    fn held(entries: &Entries) -> Vec<(u64, &str, Option<&str>)> {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        let all = entries.range(0, u64::MAX);
+        all.map(|(place, stored)| (place, text(stored.key()), stored.value().map(text))).collect()
+    }
+
+    /// S-60: two keys of one place are two keys.
+    #[test]
+    fn keys_that_share_a_place_stay_apart() {
+        let mut entries = Entries::new(false, 10);
+        for (key, value, stamp) in [("a", "1", 1), ("b", "2", 1), ("c", "3", 1), ("b", "4", 2), ("a", "0", 0)]
+        {
+            entries.put_at(7, stored(key, value, stamp), ALL).unwrap();
+        }
+        assert_eq!(held(&entries), [(7, "a", Some("1")), (7, "c", Some("3")), (7, "b", Some("4"))]);
+        assert_eq!((entries.len(), entries.live()), (3, 3));
+        for key in ["c", "a"] {
+            entries.put_at(7, stored(key, "", 5), ALL).unwrap();
+        }
+        assert_eq!((entries.len(), entries.live()), (3, 1));
+        entries.put_at(7, stored("a", "again", 6), ALL).unwrap();
+        assert_eq!(entries.expire(9), None);
+        assert_eq!(entries.expire(10), Some(Bytes::from("c")));
+        assert_eq!(entries.expire(10), None);
+        assert_eq!(held(&entries), [(7, "a", Some("again")), (7, "b", Some("4"))]);
+        assert_eq!((entries.len(), entries.live()), (2, 2));
     }
 }

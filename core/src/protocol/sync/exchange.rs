@@ -133,7 +133,7 @@ impl Dealings {
         let mut packed = Vec::with_capacity(most);
         'ranges: while let Some((start, end)) = self.offers.pop_front() {
             let mut last = None;
-            for (place, _, stored) in entries.range(start, end) {
+            for (place, stored) in entries.range(start, end) {
                 let full = packed.len() + ENTRY_HEAD + stored.body.len() > most;
                 // What shares a place is sent together, so that going on at a place misses nothing.
                 if full && !packed.is_empty() && last != Some(place) {
@@ -156,7 +156,7 @@ impl Dealings {
 
 impl Items for Entries {
     fn items(&self, places: RangeInclusive<u64>) -> impl Iterator<Item = Item> {
-        self.range(*places.start(), *places.end()).map(|(place, _, stored)| (place, stored.version.mark))
+        self.range(*places.start(), *places.end()).map(|(place, stored)| (place, stored.version.mark))
     }
 }
 
