@@ -12,7 +12,7 @@ const COMPARE_EVERY: u64 = 1000;
 pub(super) struct Clock {
     start: Instant,
     coarse_start: Duration,
-    /// Milliseconds from 1970 to `start`, signed as the system's clock may say anything.
+    /// Microseconds from 1970 to `start`, signed as the system's clock may say anything.
     wall_at_start: AtomicI64,
     /// When the two were last compared, in milliseconds since `start`.
     compared: AtomicU64,
@@ -30,7 +30,7 @@ impl Clock {
             compared: AtomicU64::new(0),
             last_stamp: AtomicI64::new(i64::MIN),
         };
-        clock.compare(Duration::ZERO);
+        clock.compare();
         clock
     }
 
@@ -49,12 +49,11 @@ impl Clock {
     }
 
     /// The present in microseconds since 1970, and never the same twice, nor less than before, also
-    /// when the system's clock is set back.
+    /// when the system's clock is set back. Exact, because of two writes to one key of a table the higher
+    /// stamp stays, whichever node it is of.
     pub(super) fn stamp(&self) -> i64 {
-        let mono = self.now().mono;
-        let since_start = i64::try_from(mono.as_micros()).unwrap_or(i64::MAX);
-        let start = self.wall_at_start.load(Ordering::Relaxed).saturating_mul(1000);
-        let clock = start.saturating_add(since_start);
+        let mono = self.exact().mono;
+        let clock = self.wall_at_start.load(Ordering::Relaxed).saturating_add(micros(mono));
         let next = |last: i64| clock.max(last.saturating_add(1));
         let last =
             self.last_stamp.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
@@ -72,23 +71,26 @@ impl Clock {
     }
 
     fn at_mono(&self, mono: Duration) -> Now {
-        let millis = millis(mono);
-        if millis >= self.compared.load(Ordering::Relaxed).saturating_add(COMPARE_EVERY) {
-            self.compare(mono);
+        if millis(mono) >= self.compared.load(Ordering::Relaxed).saturating_add(COMPARE_EVERY) {
+            self.compare();
         }
-        let wall = self.wall_at_start.load(Ordering::Relaxed).saturating_add_unsigned(millis);
-        Now { mono, wall: wall.div_euclid(1000) }
+        let wall = self.wall_at_start.load(Ordering::Relaxed).saturating_add(micros(mono));
+        Now { mono, wall: wall.div_euclid(1_000_000) }
     }
 
-    fn compare(&self, mono: Duration) {
-        let signed = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    fn compare(&self) {
+        let mono = self.start.elapsed();
         let wall = match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => signed(since),
-            Err(before) => -signed(before.duration()),
+            Ok(since) => micros(since),
+            Err(before) => -micros(before.duration()),
         };
-        self.wall_at_start.store(wall - signed(mono), Ordering::Relaxed);
+        self.wall_at_start.store(wall - micros(mono), Ordering::Relaxed);
         self.compared.store(millis(mono), Ordering::Relaxed);
     }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn millis(time: Duration) -> u64 {
@@ -117,7 +119,7 @@ mod tests {
     fn stamps_rise_whatever_is_done_to_the_clock() {
         let clock = Clock::new();
         let mut last = i64::MIN;
-        for set_back in [0, 0, 3_600_000, 0, i64::MAX, 0, 0] {
+        for set_back in [0, 0, 3_600_000_000, 0, i64::MAX, 0, 0] {
             let wall = clock.wall_at_start.load(Ordering::Relaxed);
             clock.wall_at_start.store(wall.saturating_sub(set_back), Ordering::Relaxed);
             for _ in 0..1000 {
