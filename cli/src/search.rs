@@ -210,7 +210,8 @@ fn listening_line(mesh: &Mesh, as_json: bool) -> String {
 fn row_line(row: &Row, as_json: bool) -> String {
     if !as_json {
         let doubt = if row.verified { "" } else { ", unproven" };
-        return format!("{}  ({}, {} hops{doubt})\n", plain(&row.data), row.sender, row.hops);
+        let hops = if row.hops == 1 { "hop" } else { "hops" };
+        return format!("{}  ({}, {} {hops}{doubt})\n", plain(&row.data), row.sender, row.hops);
     }
     asked::row(Object::new("event", "found"), row).line()
 }
