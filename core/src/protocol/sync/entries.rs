@@ -228,8 +228,8 @@ pub(super) struct Entries {
     /// Those that have a value.
     live: usize,
     usage: Usage,
-    /// When deleted keys are forgotten, in milliseconds of our own time, and their places.
-    tombstones: BTreeSet<(i64, u64)>,
+    /// When deleted keys are forgotten, in milliseconds of our own time, with their places and marks.
+    tombstones: BTreeSet<(i64, u64, u64)>,
     /// How long they are kept, in milliseconds.
     keep: i64,
 }
@@ -297,7 +297,7 @@ impl Entries {
     }
 
     fn put_at(&mut self, place: u64, stored: Stored, bounds: Bounds) -> Result<Put, Full> {
-        let expiry = |stored: &Stored| (stored.heard.saturating_add(self.keep), place);
+        let expiry = |stored: &Stored| (stored.heard.saturating_add(self.keep), place, stored.version.mark);
         let new = (&stored.version.owner, stored.size());
         let is_deleted = stored.is_deleted();
         let put = match self.map.entry(place) {
@@ -347,16 +347,15 @@ impl Entries {
 
     /// When the next deleted key is to be forgotten.
     pub(super) fn next_expiry(&self) -> Option<i64> {
-        self.tombstones.first().map(|(at, _)| *at)
+        self.tombstones.first().map(|(at, ..)| *at)
     }
 
     /// Forgets one deleted key whose time is over, and names it.
     pub(super) fn expire(&mut self, now: i64) -> Option<Bytes> {
-        while let Some((at, place)) = self.tombstones.first().copied().filter(|(at, _)| *at <= now) {
-            self.tombstones.remove(&(at, place));
-            let is_due =
-                |stored: &Stored| stored.is_deleted() && stored.heard.saturating_add(self.keep) == at;
-            let due = self.range(place, place).find(|(_, stored)| is_due(stored));
+        while let Some(first) = self.tombstones.first().copied().filter(|(at, ..)| *at <= now) {
+            self.tombstones.remove(&first);
+            let (_, place, mark) = first;
+            let due = self.range(place, place).find(|(_, stored)| stored.version.mark == mark);
             let Some(gone) = due.map(|(_, stored)| stored.clone()) else { continue };
             let slot = self.map.remove(&place).and_then(|slot| slot.without(gone.key()));
             if let Some(slot) = slot {
@@ -392,7 +391,7 @@ mod tests {
         all.map(|(place, stored)| (place, text(stored.key()), stored.value().map(text))).collect()
     }
 
-    /// S-60: two keys of one place are two keys.
+    /// S-60
     #[test]
     fn keys_that_share_a_place_stay_apart() {
         let mut entries = Entries::new(false, 10);
