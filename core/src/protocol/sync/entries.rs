@@ -378,7 +378,8 @@ mod tests {
 
     fn stored(key: &str, value: &str, stamp: i64) -> Stored {
         let owner = NodeId::parse("abc").unwrap();
-        let version = Version { term: 0, claimed: 0, owner, stamp, mark: stamp as u64 };
+        let mark = u64::from(key.as_bytes()[0]) << 8 | stamp as u64;
+        let version = Version { term: 0, claimed: 0, owner, stamp, mark };
         let body = Bytes::from([key, value].concat());
         let (key, value) = body.split_at(key.len());
         let (key, value) = (Span::of(key, &body), Span::of(value, &body));
