@@ -339,7 +339,8 @@ class Node:
         if do == "keys":
             while True:
                 try:
-                    return [key_json(key) for key in self.sock.keys()]
+                    keys = list(self.sock.keys())
+                    return [key_json(key) for key in keys]
                 except RuntimeError:  # py2p's thread changed the table while we read it
                     continue
         key = from_json(command["key"])

@@ -30,12 +30,13 @@ const MAX_DIGEST: usize = 256 << 10;
 /// Ranges still to be asked about, and ranges of entries still to be sent, at most. What is beyond is found
 /// the next time.
 const MAX_OPEN: usize = 1 << 16;
-/// Bytes of one entries whisper: large enough that there are few, and so small where each entry's seal has
-/// to be verified that nothing else waits long.
-const MAX_ENTRIES: usize = 256 << 10;
+/// Bytes of one entries whisper: large enough that there are few, and so small that buffers for them are
+/// used again instead of being given back to the system each time; smaller where each entry's seal has to be
+/// verified, so that nothing else waits long.
+const MAX_ENTRIES: usize = 60 << 10;
 const MAX_SEALED_ENTRIES: usize = 32 << 10;
 /// Entries whispers on their way to one peer, at most.
-const WINDOW: usize = 3;
+const WINDOW: usize = 8;
 /// After this time, what was not acknowledged is taken for lost, and a question for unanswered.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A session in which nothing happened for this long makes room for another with the same peer.
