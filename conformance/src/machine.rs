@@ -158,7 +158,12 @@ impl Machine {
                 payload.insert(0, token.0.into());
                 let message = self.node.identity().pack(kind::WHISPER, stamp, code::ASK, &payload);
                 let timeout = Duration::from_millis(integer(with, "timeout")?);
-                Command::Ask { token, to: peer(with, "to")?, message: message.map_err(refused)?, timeout }
+                Command::Ask {
+                    token,
+                    to: peer(with, "to")?,
+                    message: message.map_err(refused)?.into(),
+                    timeout,
+                }
             }
             "answer" => {
                 let number = integer(with, "number")?;

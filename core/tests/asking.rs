@@ -82,7 +82,7 @@ impl Scene {
     fn ask(&mut self, token: u64, to: u8) -> Outbox {
         let message = self.who(0).pack(kind::WHISPER, STAMP, code::ASK, &(token, "what?")).unwrap();
         let (token, to, timeout) = (Token(token), self.id(to), Duration::from_secs(5));
-        self.tell(Input::Command(Command::Ask { token, to, message, timeout }))
+        self.tell(Input::Command(Command::Ask { token, to, message: message.into(), timeout }))
     }
 }
 

@@ -223,7 +223,7 @@ impl Run {
         let message = self.pack(0, code::ASK, &[token.0.into()]);
         self.asked.insert(token);
         let timeout = Duration::from_millis(u64::from(script.byte()) * 20);
-        self.feed(Input::Command(Command::Ask { token, to, message, timeout }));
+        self.feed(Input::Command(Command::Ask { token, to, message: message.into(), timeout }));
     }
 
     fn token(&mut self) -> Token {

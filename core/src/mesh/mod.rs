@@ -421,8 +421,8 @@ impl Mesh {
         let item = self.runtime.0.inbox.next().await?;
         Some(match item {
             Item::Message(received) => Event::Message(self.message(received)),
-            Item::Request(request) => Event::Request(request),
-            Item::Search(search) => Event::Search(search),
+            Item::Request(request) => Event::Request(*request),
+            Item::Search(search) => Event::Search(*search),
             Item::Connected { peer, address } => Event::Connected { peer, address },
             Item::Disconnected { peer, reason } => Event::Disconnected { peer, reason },
             Item::SlowPeer { peer } => Event::SlowPeer { peer },

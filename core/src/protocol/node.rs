@@ -517,7 +517,7 @@ impl Node {
         match command {
             Command::Broadcast(message) => self.originate(message, out),
             Command::Ask { token, to, message, timeout } => {
-                self.send_request(now, token, to, message, timeout, out);
+                self.send_request(now, token, to, *message, timeout, out);
             }
             Command::Answer { peer, number, answer } => self.answer(now, &peer, number, answer, out),
             Command::Whisper { token, to, message } => {

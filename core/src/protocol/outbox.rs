@@ -188,7 +188,7 @@ pub enum Command {
         /// Whom.
         to: NodeId,
         /// The request.
-        message: Message,
+        message: Box<Message>,
         /// How long to wait for the answer, finding the node included.
         timeout: Duration,
     },
@@ -350,21 +350,21 @@ pub enum Event {
         /// Under which number.
         number: u64,
         /// What.
-        received: Received,
+        received: Box<Received>,
     },
     /// The answer to a request.
     Answered {
         /// Which request.
         token: Token,
         /// The answer.
-        received: Received,
+        received: Box<Received>,
     },
     /// Somebody asks everyone something. Whoever finds something says so with [`Command::Find`].
     Searched {
         /// The links that the question went over before the one that brought it, by what neighbours say.
         hops: u64,
         /// The question. Its author is the asker.
-        received: Received,
+        received: Box<Received>,
     },
     /// Something was found for a question of ours.
     Found {
@@ -373,7 +373,7 @@ pub enum Event {
         /// The links that it went over before the one that brought it, by what neighbours say.
         hops: u64,
         /// What. Its author is whoever found it.
-        received: Received,
+        received: Box<Received>,
     },
     /// A dial that is kept up failed, and will be tried again.
     Redial {

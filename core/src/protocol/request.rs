@@ -192,7 +192,7 @@ impl Node {
             return self.malformed(now, from, &message, out);
         }
         self.counters.requests_received += 1;
-        out.event(Event::Asked { number, received: whispered(code::ASK, peer, from, message) });
+        out.event(Event::Asked { number, received: Box::new(whispered(code::ASK, peer, from, message)) });
     }
 
     fn refuse(&mut self, now: Now, to: LinkId, number: u64, refusal: Refusal, out: &mut Outbox) {
@@ -242,7 +242,7 @@ impl Node {
         }
         self.requests.asked.remove(&token);
         if word == ANSWERED {
-            let received = whispered(code::ANSWER, peer, from, message);
+            let received = Box::new(whispered(code::ANSWER, peer, from, message));
             return out.event(Event::Answered { token, received });
         }
         let error = CommandError::Unanswered { peer, refusal: Some(Refusal::of(word)) };

@@ -321,7 +321,7 @@ impl Node {
         if hops + 1 < question.limit {
             self.pass_on_search(now, hops + 1, &note, Some((from, &asker)), out);
         }
-        out.event(Event::Searched { hops, received: noted(code::SEARCH, asker, from, note) });
+        out.event(Event::Searched { hops, received: Box::new(noted(code::SEARCH, asker, from, note)) });
     }
 
     /// Whether something more can be found for a question, and sent back.
@@ -418,7 +418,7 @@ impl Node {
         let Some(route) = self.searches.routes.get_mut(&question) else { return };
         route.add(note.sender());
         if let Back::Own(token) = route.back {
-            let received = noted(code::FOUND, author, from, note);
+            let received = Box::new(noted(code::FOUND, author, from, note));
             return out.event(Event::Found { token, hops, received });
         }
         self.counters.found_relayed += 1;

@@ -327,19 +327,19 @@ impl Runtime {
                     }
                 }
                 Output::Event(Event::Asked { number, received }) => {
-                    asked.push(Request::new(self, number, received));
+                    asked.push(Request::new(self, number, *received));
                 }
                 Output::Event(Event::Answered { token, received }) => {
                     if let Some(waiting) = answers.remove(&token) {
-                        waiting.answer(received);
+                        waiting.answer(*received);
                     }
                 }
                 Output::Event(Event::Searched { hops, received }) => {
-                    searched.extend(Search::new(self, hops, received));
+                    searched.extend(Search::new(self, hops, *received));
                 }
                 Output::Event(Event::Found { token, hops, received }) => {
                     if let Some(waiting) = answers.get(&token) {
-                        waiting.has_found(hops, received);
+                        waiting.has_found(hops, *received);
                     }
                 }
                 Output::Event(Event::Received(received)) => give(Item::Message(received)),

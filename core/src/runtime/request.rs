@@ -40,7 +40,7 @@ impl Runtime {
         let message = pack(token.0)?;
         let (answer, answered) = oneshot::channel();
         self.core().answers.insert(token, Waiting::Answer(answer));
-        self.feed_one(Input::Command(Command::Ask { token, to, message, timeout }));
+        self.feed_one(Input::Command(Command::Ask { token, to, message: message.into(), timeout }));
         Ok(answered.await.map_err(|_| Error::Closed)??)
     }
 
@@ -81,7 +81,7 @@ impl Runtime {
         if !self.taker.reads_events.load(Ordering::Acquire) {
             return request.refuse(Refusal::NotTaken);
         }
-        if let Some(Item::Request(request)) = self.inbox.offer(Item::Request(request)) {
+        if let Some(Item::Request(request)) = self.inbox.offer(Item::Request(Box::new(request))) {
             request.refuse(Refusal::Busy);
         }
     }
@@ -97,7 +97,7 @@ impl Runtime {
             return handler(search);
         }
         let reads = self.taker.reads_events.load(Ordering::Acquire);
-        if reads && self.inbox.offer(Item::Search(search)).is_some() {
+        if reads && self.inbox.offer(Item::Search(Box::new(search))).is_some() {
             TrafficCounters::add(&self.traffic.searches_dropped, 1);
         }
     }
