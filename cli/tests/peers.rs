@@ -93,13 +93,16 @@ fn a_node_joins_by_its_book_again_and_again() {
         let (code, _, problem) = data.peers(&["list"]);
         assert_eq!(code, 1, "it is running");
         assert!(problem.contains("in use"), "{problem}");
+        let id = node.id.clone();
         if life == 2 {
             node.kill();
         } else {
             node.write_line(r#"{"do":"close"}"#);
+            // Its links end before its book is written: it is not closed until the process has ended.
+            let (status, _) = node.finish();
+            assert!(status.success(), "{status}");
         }
-        host.disconnected(&node.id);
-        drop(node);
+        host.disconnected(&id);
     }
     let known = data.list();
     let known = known.iter().find(|known| known["address"] == host.address.as_str()).unwrap();

@@ -50,6 +50,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
+/// Where cargo builds.
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Where the real peers' environments are, outside of the sources.
 fn real_peers() -> PathBuf {
     env::var_os("PEERNET_REAL_PEERS").map_or_else(|| root().join("target/real-peers"), PathBuf::from)
@@ -124,6 +129,9 @@ fn deny() -> Outcome {
 fn lint() -> Outcome {
     step(&mut cargo(&["fmt", "--all", "--check"]))?;
     step(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // No member of the workspace, as the fuzzer sets flags of its own.
+    let fuzz = ["check", "--manifest-path", "fuzz/Cargo.toml", "--bins"];
+    step(cargo(&fuzz).env("CARGO_TARGET_DIR", target()))?;
     step(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     deny()?;
     set_up_real_peers()?;
