@@ -136,7 +136,7 @@ impl Node {
     }
 
     fn dial_known(&mut self, now: Now, want: Want, purpose: Purpose, out: &mut Outbox) -> bool {
-        if self.table.len() >= self.config.max_peers {
+        if self.closed || self.table.len() >= self.config.max_peers {
             return false;
         }
         let peers = || self.table.values().filter_map(|link| self.links.get(link)?.peer.as_ref());

@@ -795,9 +795,7 @@ impl Node {
             self.dial_tried(now, dial, Some(&reason), long);
             self.dial_ended(now, dial, &reason.to_string(), Some(&reason), out);
         }
-        if !self.closed {
-            self.fill_outgoing(now, out);
-        }
+        self.fill_outgoing(now, out);
     }
 
     pub(super) fn set_timer(&mut self, at: Duration, timer: Timer) {
