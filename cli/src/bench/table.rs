@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use peernet::{Config, Encryption, SyncTable};
+use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
 use crate::failure::Failure;
@@ -55,7 +56,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         return row(options, kind);
     }
     println!(
-        "A new node joins a table of {} keys with values of {} bytes; two threads, loopback.",
+        "A new node joins a table of {} keys with values of {} bytes; a thread for each side, loopback.",
         options.keys, options.size
     );
     println!("Floor: the same bytes through one socket, read and forgotten.");
@@ -83,8 +84,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 fn row(options: &Options, kind: usize) -> Result<(), Failure> {
     let (name, encryption, sign) =
         *KINDS.get(kind).ok_or_else(|| Failure::usage(format!("there are {} kinds", KINDS.len())))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let seen = runtime.block_on(measure(options, encryption, sign))?;
+    let seen = measure(options, encryption, sign)?;
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     println!(
         "{name:<14} {:>8.1} {:>9.1} {:>9.1} {:>7.1} {:>11} {:>8.0}",
@@ -108,41 +108,55 @@ async fn open(encryption: Encryption, sign: Option<bool>) -> Result<SyncTable, F
     builder.open().await.map_err(Failure::failed)
 }
 
-async fn measure(options: &Options, encryption: Encryption, sign: Option<bool>) -> Result<Seen, Failure> {
-    let full = open(encryption, sign).await?;
+/// A thread of its own for a node, as every process has.
+fn thread_of_its_own() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
+fn measure(options: &Options, encryption: Encryption, sign: Option<bool>) -> Result<Seen, Failure> {
+    let there = thread_of_its_own()?;
     let before = resident();
-    for number in 0..options.keys {
-        let value = vec![b'a' + (number % 26) as u8; options.size];
-        full.set(key(number), value.as_slice()).await.map_err(Failure::failed)?;
-    }
+    let full = there.block_on(fill(options, encryption, sign))?;
     let memory = resident().saturating_sub(before) / options.keys.max(1);
     let (mut joins, mut bytes, mut get) = (Vec::new(), 0, Duration::ZERO);
     let rounds = options.rounds.max(1);
+    let here = thread_of_its_own()?;
     for round in 1..=rounds {
-        let new = open(encryption, sign).await?;
-        let begun = Instant::now();
-        new.connect(&full.address().to_string()).await.map_err(Failure::failed)?;
-        let filled = async {
-            while new.len() < options.keys {
-                sleep(GLANCE).await;
-            }
-        };
-        timeout(PATIENCE, filled)
-            .await
-            .map_err(|_| Failure::failed(format!("only {} of {} keys arrived", new.len(), options.keys)))?;
-        joins.push(begun.elapsed());
+        let new = here.block_on(open(encryption, sign))?;
+        joins.push(here.block_on(join(&new, &full, options.keys))?);
         bytes = new.stats().bytes_in;
         if round == rounds {
             get = time_of_get(&new, options.keys);
         }
-        new.close().await;
+        here.block_on(new.close());
     }
-    let mut floors = Vec::new();
-    for _ in 0..rounds {
-        floors.push(tokio::task::spawn_blocking(move || floor(bytes)).await.map_err(Failure::failed)??);
-    }
-    full.close().await;
+    let floors = (0..rounds).map(|_| floor(bytes)).collect::<Result<_, _>>()?;
+    there.block_on(full.close());
     Ok(Seen { join: middle(joins), floor: middle(floors), bytes, memory, get })
+}
+
+/// A node with a table of so many keys.
+async fn fill(options: &Options, encryption: Encryption, sign: Option<bool>) -> Result<SyncTable, Failure> {
+    let full = open(encryption, sign).await?;
+    for number in 0..options.keys {
+        let value = vec![b'a' + (number % 26) as u8; options.size];
+        full.set(key(number), value.as_slice()).await.map_err(Failure::failed)?;
+    }
+    Ok(full)
+}
+
+/// The time from the dial until a new node has all keys.
+async fn join(new: &SyncTable, full: &SyncTable, keys: usize) -> Result<Duration, Failure> {
+    let begun = Instant::now();
+    new.connect(&full.address().to_string()).await.map_err(Failure::failed)?;
+    let filled = async {
+        while new.len() < keys {
+            sleep(GLANCE).await;
+        }
+    };
+    let problem = |_| Failure::failed(format!("only {} of {keys} keys arrived", new.len()));
+    timeout(PATIENCE, filled).await.map_err(problem)?;
+    Ok(begun.elapsed())
 }
 
 fn key(number: usize) -> String {
