@@ -257,7 +257,7 @@ fn one_author_too_many_is_refused() {
 fn unsigned_subnets_know_no_seals() {
     for signed in [true, false] {
         let mut scene = Scene::new(signed, Config::default());
-        let expected = if signed { Envelope::Sealed(scene.who(0).protocol) } else { Envelope::Plain };
+        let expected = if signed { Envelope::Sealed(scene.who(0).protocol) } else { Envelope::Unsigned };
         assert_eq!(scene.node.identity().envelope(), expected);
         let message = scene.broadcast(9, NOW_STAMP, "hello");
         assert_eq!(message.is_sealed(), signed);

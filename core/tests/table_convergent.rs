@@ -681,6 +681,32 @@ fn digests_that_do_not_read_are_an_offence() {
     assert_eq!(sent_as(&scene.hears(1, code::DIGEST, &digest(1, 0, most, &[])), code::DIGEST).len(), 1);
 }
 
+/// S-75: zeros stand in its place, and what has the same is no copy.
+#[test]
+fn entries_go_without_a_digest() {
+    for signed in [true, false] {
+        let (mut full, mut new) =
+            (Scene::new(true, signed, Config::default()), Scene::new(true, signed, Config::default()));
+        for n in 0..40 {
+            full.set(&format!("k{n}"), "x".repeat(5_000)).unwrap();
+        }
+        let out = full.hears(1, code::DIGEST, &digest(1, 0, nothing(), &[]));
+        let entries: Vec<Message> = sent(&out).into_iter().map(|(_, message)| message).collect();
+        let is_entries = |message: &&Message| message.code() == Some(code::ENTRIES);
+        let entries: Vec<&Message> = entries.iter().filter(is_entries).collect();
+        assert!(entries.len() > 1);
+        for message in entries {
+            assert!(message.body().starts_with(&[0; 32]));
+            let envelope = new.node.identity().envelope();
+            let body = envelope.open(message.body().clone(), &[], 1 << 20).unwrap();
+            let message = envelope.read(body, &Limits::default()).unwrap();
+            new.tell(Input::Message { link: LinkId(1), message });
+        }
+        assert_eq!(new.node.table().unwrap().len(), 40);
+        assert!(Envelope::Plain.open(sent(&out)[1].1.body().clone(), &[], 1 << 20).is_err());
+    }
+}
+
 /// S-67, S-72, S-74: no more is on its way to a peer than a window, whatever it claims to have read.
 #[test]
 fn whoever_reads_nothing_is_sent_no_more() {
@@ -879,5 +905,5 @@ fn a_new_link_begins_with_a_digest() {
     let session = asked[1].as_u64().unwrap();
     let out = scene.hears(1, code::DIGEST, &digest(session, 1, vec![], &[place]));
     assert_eq!(sent_as(&out, code::ENTRIES).len(), 1);
-    assert!(matches!(scene.node.identity().envelope(), Envelope::Plain));
+    assert!(matches!(scene.node.identity().envelope(), Envelope::Unsigned));
 }

@@ -82,7 +82,8 @@ impl Identity {
     pub fn envelope(&self) -> Envelope {
         match self.trust {
             Trust::Proven { signed: true, .. } => Envelope::Sealed(self.protocol.clone()),
-            _ => Envelope::Plain,
+            Trust::Proven { signed: false, .. } => Envelope::Unsigned,
+            Trust::Claimed => Envelope::Plain,
         }
     }
 
@@ -860,15 +861,20 @@ impl Node {
         code: u64,
         payload: &(impl Payload + ?Sized),
     ) -> Option<Message> {
-        let stamp = match self.identity.trust {
+        let stamp = self.next_stamp(now);
+        self.identity.pack(kind, stamp, code, payload).ok()
+    }
+
+    /// The stamp of the next message of the node's own.
+    pub(super) fn next_stamp(&mut self, now: Now) -> i64 {
+        match self.identity.trust {
             Trust::Claimed => now.wall,
             Trust::Proven { .. } => {
                 let clock = now.wall.saturating_mul(Trust::MICROSECONDS);
                 self.use_stamp(clock.max(self.last_stamp.saturating_add(1)));
                 self.last_stamp
             }
-        };
-        self.identity.pack(kind, stamp, code, payload).ok()
+        }
     }
 
     /// The highest of its own stamps, this run's or an earlier one's. Whoever stamps messages for it goes on

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use sha2::block_api::compress256;
-use sha2::{Digest, Sha256};
 
+use super::codes::{code, kind};
 use super::compression::{DecompressError, Method};
 use super::frame::DIGEST_LEN;
 use super::message::Header;
@@ -29,6 +29,8 @@ pub enum BodyError {
     Decompress(#[from] DecompressError),
 }
 
+/// What stands in the place of a digest that is not made.
+const NO_DIGEST: [u8; DIGEST_LEN] = [0; DIGEST_LEN];
 /// Bytes that SHA-256 takes in at once.
 const BLOCK: usize = 64;
 /// Beginnings of messages whose hashing is kept. Each takes 96 bytes.
@@ -53,9 +55,9 @@ pub fn digest(packed: &[u8]) -> [u8; DIGEST_LEN] {
         static LATEST: RefCell<[Option<Beginning>; BEGINNINGS]> = const { RefCell::new([const { None }; BEGINNINGS]) }
     );
     let Some((block, rest)) = packed.split_first_chunk::<BLOCK>() else {
-        return Sha256::digest(packed).into();
+        return end_of_digest(FIRST_STATE, packed, packed.len());
     };
-    let mut state = LATEST.with_borrow_mut(|latest| {
+    let state = LATEST.with_borrow_mut(|latest| {
         // Ids are hashes, so any of their characters tell authors apart.
         let place = usize::from(block[BLOCK / 2]) + usize::from(block[BLOCK / 2 + 1]) * 7;
         match &mut latest[place % BEGINNINGS] {
@@ -68,6 +70,11 @@ pub fn digest(packed: &[u8]) -> [u8; DIGEST_LEN] {
             }
         }
     });
+    end_of_digest(state, rest, packed.len())
+}
+
+/// SHA-256 of `len` bytes, of which `rest` is to be taken in yet.
+fn end_of_digest(mut state: [u32; 8], rest: &[u8], len: usize) -> [u8; DIGEST_LEN] {
     let (blocks, tail) = rest.as_chunks::<BLOCK>();
     if !blocks.is_empty() {
         compress256(&mut state, blocks);
@@ -78,7 +85,7 @@ pub fn digest(packed: &[u8]) -> [u8; DIGEST_LEN] {
     padded[..tail.len()].copy_from_slice(tail);
     padded[tail.len()] = 0x80;
     let end = if tail.len() < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
-    padded[end - 8..end].copy_from_slice(&(packed.len() as u64 * 8).to_be_bytes());
+    padded[end - 8..end].copy_from_slice(&(len as u64 * 8).to_be_bytes());
     compress256(&mut state, &last[..end / BLOCK]);
     let mut digest = [0; DIGEST_LEN];
     for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
@@ -87,10 +94,25 @@ pub fn digest(packed: &[u8]) -> [u8; DIGEST_LEN] {
     digest
 }
 
+/// Gives a body, in which there is room for it, its digest.
+pub(super) fn put_digest(body: &mut [u8]) {
+    if let Some((place, packed)) = body.split_first_chunk_mut::<DIGEST_LEN>() {
+        *place = digest(packed);
+    }
+}
+
 /// Whether `body` is an uncompressed body without a seal: a digest followed by the bytes it is the
 /// digest of.
 pub fn is_plain(body: &[u8]) -> bool {
     body.split_first_chunk::<DIGEST_LEN>().is_some_and(|(carried, packed)| digest(packed) == *carried)
+}
+
+/// Whether `body` is a whisper of entries that goes without a digest, as each entry has its own
+/// (`spec/10-sync.md`, S-75).
+fn is_unhashed(body: &[u8]) -> bool {
+    let is_entries =
+        |header: Header| header.kind == kind::WHISPER && header.code(body) == Some(code::ENTRIES);
+    body.first_chunk() == Some(&NO_DIGEST) && Header::read(body).is_ok_and(is_entries)
 }
 
 /// Reads the header of a body that claims to be uncompressed, without trusting or verifying it:
@@ -107,9 +129,15 @@ pub fn open(frame: Bytes, methods: &[Method], limit: usize) -> Result<Bytes, Bod
 
 impl Envelope {
     /// Whether `body` is an uncompressed body of this subnet: a digest, the bytes it is the digest of,
-    /// and room for a seal where there is to be one. The seal itself is not looked at.
+    /// and room for a seal where there is to be one. The seal itself is not looked at. Entries of tables
+    /// may go without a digest where ids are proven.
     pub fn holds(&self, body: &[u8]) -> bool {
-        self.without_seal(body).is_some_and(is_plain)
+        match self {
+            Self::Plain => is_plain(body),
+            Self::Unsigned | Self::Sealed(_) => {
+                is_unhashed(body) || self.without_seal(body).is_some_and(is_plain)
+            }
+        }
     }
 
     /// The uncompressed, verified body in the content of a frame, from a sender with whom the
@@ -147,8 +175,11 @@ impl Envelope {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
-    use crate::wire::{Form, Message};
+    use crate::identity::ProtocolId;
+    use crate::wire::{Form, Limits, Message};
 
     fn body(text: &str) -> Bytes {
         Message::pack(0, "abc", Form::Str, 1, 0, &(text,)).unwrap().body().clone()
@@ -184,6 +215,38 @@ mod tests {
             assert!(open(packed, &[], 1 << 20).is_err(), "{method}");
         }
         assert_eq!(open(plain.clone(), &Method::ALL, 1 << 20).unwrap(), plain);
+    }
+
+    /// S-75: no other message, and nobody but those who prove who they are.
+    #[test]
+    fn only_entries_may_lack_a_digest() {
+        let sealed = Envelope::Sealed(ProtocolId::derive("sync1", "tls/sync"));
+        let unhashed = |kind, code| {
+            let message = Message::pack(kind, "abc", Form::Str, 1, code, &("text",)).unwrap();
+            Bytes::from([&NO_DIGEST, &message.body()[DIGEST_LEN..]].concat())
+        };
+        let entries = unhashed(kind::WHISPER, code::ENTRIES);
+        for envelope in [Envelope::Unsigned, sealed.clone()] {
+            assert_eq!(envelope.open(entries.clone(), &Method::ALL, 1 << 20).unwrap(), entries);
+            let read = envelope.read(entries.clone(), &Limits::default()).unwrap();
+            assert_eq!(read.code(), Some(code::ENTRIES));
+        }
+        let wrong = |envelope: &Envelope, body: Bytes| envelope.open(body, &[], 1 << 20).is_err();
+        assert!(wrong(&Envelope::Plain, entries.clone()));
+        for envelope in [Envelope::Unsigned, sealed] {
+            for (kind, code) in [
+                (kind::BROADCAST, code::ENTRIES),
+                (kind::RENEGOTIATE, code::ENTRIES),
+                (kind::WHISPER, code::DIGEST),
+                (kind::WHISPER, code::WHISPER),
+            ] {
+                assert!(wrong(&envelope, unhashed(kind, code)), "{kind} {code}");
+            }
+            assert!(wrong(&envelope, entries.slice(..DIGEST_LEN)));
+            let mut other = entries.to_vec();
+            other[0] = 1;
+            assert!(wrong(&envelope, other.into()));
+        }
     }
 
     /// W-9

@@ -106,6 +106,17 @@ impl Header {
         self.payload_at as usize
     }
 
+    /// The packed payload elements of a body with this header and without a seal.
+    pub(crate) fn packed<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        body.get(self.payload_at()..).unwrap_or_default()
+    }
+
+    /// The first payload element of a body with this header if it is an integer: the code.
+    pub(super) fn code(&self, body: &[u8]) -> Option<u64> {
+        let mut reader = Reader { bytes: body, at: self.payload_at() };
+        reader.integer("").ok().and_then(|code| u64::try_from(code).ok())
+    }
+
     /// The author's id in a body with this header.
     pub(crate) fn sender<'a>(&self, body: &'a [u8]) -> &'a [u8] {
         let start = self.sender_at as usize;
@@ -170,6 +181,24 @@ impl Message {
         Self::build(kind, sender, form, time, (count, size), |out| payload.pack_all(out))
     }
 
+    /// Packs the body of a whisper that goes without a digest, as entries of tables do
+    /// (`spec/10-sync.md`, S-75). Fails as [`Message::pack`].
+    pub(crate) fn pack_unhashed(
+        sender: &str,
+        time: i64,
+        code: u64,
+        payload: &impl Payload,
+    ) -> Result<Bytes, ValueError> {
+        let sender = sender.as_bytes();
+        let mut out = Vec::with_capacity(DIGEST_LEN + HEADER_MAX + sender.len() + payload.size_hint());
+        let count = payload.count() + 1;
+        Self::write(&mut out, kind::WHISPER, sender, Form::Str, time, count, |out| {
+            code.pack(out)?;
+            payload.pack_all(out)
+        })?;
+        Ok(out.into())
+    }
+
     /// The same message with its author's seal behind it; only the author has the `keys` for it.
     pub fn sealed(&self, keys: &KeyPair) -> Self {
         let body = seal::seal(Purpose::Broadcast, self.unsealed(), keys);
@@ -204,6 +233,7 @@ impl Message {
         if need > SCRATCH {
             let mut out = Vec::with_capacity(need);
             let header = Self::write(&mut out, kind, sender, form, time, count, payload)?;
+            body::put_digest(&mut out);
             return Ok(Self::whole(out.into(), header));
         }
         // Packed where there is room already, and copied once its length is known: one allocation of
@@ -212,6 +242,7 @@ impl Message {
         OUT.with_borrow_mut(|out| {
             out.clear();
             let header = Self::write(out, kind, sender, form, time, count, payload)?;
+            body::put_digest(out);
             Ok(Self::whole(Bytes::copy_from_slice(out), header))
         })
     }
@@ -222,7 +253,7 @@ impl Message {
         Self { body, header, end }
     }
 
-    /// Writes a whole body.
+    /// Writes a whole body but for its digest, which stays zero.
     fn write(
         out: &mut Vec<u8>,
         kind: u64,
@@ -251,10 +282,6 @@ impl Message {
         time.pack(out)?;
         let payload_at = out.len();
         payload(out)?;
-        let digest = body::digest(out.get(DIGEST_LEN..).unwrap_or_default());
-        if let Some(place) = out.first_chunk_mut::<DIGEST_LEN>() {
-            *place = digest;
-        }
         let parts = [count, sender_at, sender.len(), payload_at];
         Header::of(kind, form, time, parts).ok_or(ValueError::TooMany { at: 0, max: u32::MAX as usize })
     }
@@ -288,7 +315,7 @@ impl Message {
         &self.header
     }
 
-    /// The id: the SHA-256 digest that the body carries.
+    /// The id: the SHA-256 digest that the body carries. Entries of tables may have none, but zeros.
     pub fn id(&self) -> MessageId {
         MessageId::from_digest(self.body.first_chunk().copied().unwrap_or_default())
     }
@@ -311,13 +338,12 @@ impl Message {
 
     /// The packed payload elements, one after the other, without an array header.
     pub fn packed(&self) -> &[u8] {
-        self.unsealed().get(self.header.payload_at()..).unwrap_or_default()
+        self.header.packed(self.unsealed())
     }
 
     /// The first payload element if it is an integer: the code.
     pub fn code(&self) -> Option<u64> {
-        let mut reader = Reader { bytes: self.unsealed(), at: self.header.payload_at() };
-        reader.integer("").ok().and_then(|code| u64::try_from(code).ok())
+        self.header.code(self.unsealed())
     }
 
     /// Where the second payload element begins: the user's part, behind the code.
@@ -384,7 +410,7 @@ impl Envelope {
     /// behind it where authors sign. The digest is checked too.
     pub fn read_note(&self, body: Bytes, limits: &Limits) -> Result<Message, MessageError> {
         let end = match self {
-            Self::Plain => body.len(),
+            Self::Plain | Self::Unsigned => body.len(),
             Self::Sealed(_) => body.len().checked_sub(SEAL_LEN).ok_or(SHORT)?,
         };
         if !body::is_plain(body.get(..end).unwrap_or_default()) {
@@ -399,6 +425,20 @@ impl Envelope {
             seal::check(Purpose::Note, &body, header.sender(&body), protocol)?;
         }
         Ok(Message { body, header, end })
+    }
+
+    /// Whether a broadcast that another message brought is what its author made: its digest, and its seal
+    /// where there is to be one. `header` is that of `body`.
+    pub(crate) fn verify(&self, header: &Header, body: &[u8]) -> Result<(), MessageError> {
+        if !self.without_seal(body).is_some_and(body::is_plain) {
+            return Err(MessageError::Unreadable("the checksum does not match"));
+        }
+        match self {
+            Self::Plain | Self::Unsigned => Ok(()),
+            Self::Sealed(protocol) => {
+                Ok(seal::check(Purpose::Broadcast, body, header.sender(body), protocol)?)
+            }
+        }
     }
 
     /// Where the payload ends.

@@ -32,11 +32,13 @@ impl Purpose {
 /// the envelope of its subnet, and a [`Message`](super::Message) is what passed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Envelope {
-    /// A digest and the packed message.
+    /// A digest and the packed message, as in 0.7.
     #[default]
     Plain,
-    /// Behind a broadcast stands the seal of its author, whose id is derived from its key and this
-    /// protocol id.
+    /// The same, but that entries of tables go without a digest: the link proves who says them.
+    Unsigned,
+    /// The same, and behind a broadcast stands the seal of its author, whose id is derived from its key
+    /// and this protocol id.
     Sealed(ProtocolId),
 }
 
@@ -45,7 +47,7 @@ impl Envelope {
     /// there is too little for a seal. Whether there is one is decided by the header alone.
     pub(super) fn without_seal<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
         match self {
-            Self::Plain => Some(body),
+            Self::Plain | Self::Unsigned => Some(body),
             Self::Sealed(_) => match Header::read(body) {
                 Ok(header) if header.kind == kind::BROADCAST => {
                     body.split_last_chunk::<SEAL_LEN>().map(|(rest, _)| rest)

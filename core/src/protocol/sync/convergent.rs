@@ -8,13 +8,13 @@ use super::entries::{Bounds, Entries, Full, Put, Span, Stored};
 use super::exchange::Exchange;
 use super::{Change, Entry, LEASE, NIL, Rules, Table, TableError, Until, Version, millis};
 use crate::config::Config;
-use crate::identity::MessageId;
+use crate::identity::{MessageId, NodeId};
 use crate::protocol::node::{Identity, Node, Trust};
 use crate::protocol::outbox::{Event, Now, Outbox};
 use crate::protocol::records::{self, RecordError};
 use crate::wire::codes::{code, kind};
 use crate::wire::value::{self, Limits, Pack, Payload, ValueError};
-use crate::wire::{Envelope, Message, SEAL_LEN};
+use crate::wire::{Envelope, Header, Message, MessageError, SEAL_LEN};
 
 /// The longest key, in bytes. Keys are names: they stand in memory twice, and in every record.
 pub(super) const MAX_KEY: usize = 4 << 10;
@@ -105,12 +105,13 @@ impl Payload for Write<'_> {
 }
 
 impl<'a> Write<'a> {
-    /// Reads a write from a message that is one; `None` if it does not say what a write says.
-    fn read(message: &'a Message, leases: bool) -> Option<Self> {
-        if message.header().kind != kind::BROADCAST || message.header().count != 4 {
+    /// Reads a write from the header of a message and its payload, of which nothing need have been checked;
+    /// `None` if it does not say what a write says.
+    fn read(header: &Header, packed: &'a [u8], leases: bool) -> Option<Self> {
+        if header.kind != kind::BROADCAST || header.count != 4 {
             return None;
         }
-        let mut rest = message.packed();
+        let mut rest = packed;
         if decode::read_int::<u64, _>(&mut rest).ok()? != code::STORE {
             return None;
         }
@@ -133,22 +134,76 @@ impl<'a> Write<'a> {
         (is_whole && is_due).then_some(Self { key, value, term, claimed, stamp })
     }
 
-    /// What is kept of it: the body that holds it, which `message` was read from.
-    fn stored(&self, message: &Message, owner: crate::identity::NodeId, body: Bytes, heard: i64) -> Stored {
+    /// The version that it makes, in a message with this body.
+    fn version(&self, owner: NodeId, body: &[u8]) -> Version {
         let Self { term, claimed, stamp, .. } = *self;
-        let mark = message.body().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        // Both are parts of the message's body, which begins as that of the entry does.
-        let whole: &[u8] = message.body();
-        let (key, value) = (Span::of(self.key, whole), Span::of(self.value.unwrap_or_default(), whole));
-        Stored { version: Version { term, claimed, owner, stamp, mark }, body, heard, key, value }
+        let mark = body.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        Version { term, claimed, owner, stamp, mark }
+    }
+
+    /// If it deletes its key, since when that is known.
+    fn deleted_since(&self, since: i64) -> Option<i64> {
+        self.value.is_none().then_some(since)
+    }
+
+    /// What is kept of it: `kept`, which holds the same bytes as the `body` that it was read from.
+    fn stored(&self, version: Version, body: &[u8], kept: Bytes, heard: i64) -> Stored {
+        let (key, value) = (Span::of(self.key, body), Span::of(self.value.unwrap_or_default(), body));
+        Stored { version, body: kept, heard, key, value }
     }
 }
 
 /// Whether it is known that a body is what its author made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
+pub(super) enum Proof {
     Given,
     Missing,
+}
+
+/// An entry as a peer has handed it on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Handed<'a> {
+    /// The body of the broadcast that made it.
+    pub(super) body: &'a [u8],
+    /// What it was received in.
+    pub(super) within: &'a Bytes,
+    /// Since when somebody has had it, in milliseconds of our own time.
+    pub(super) since: i64,
+    pub(super) proof: Proof,
+}
+
+impl<'a> Handed<'a> {
+    /// What it says, if it may say anything: of all this nothing has been checked.
+    fn read(&self, seal_len: usize) -> Result<Heard<'a>, Refusal> {
+        let Self { body, within, since, proof } = *self;
+        let end = body.len().checked_sub(seal_len).ok_or(Refusal::Malformed)?;
+        let plain = body.get(..end).unwrap_or_default();
+        let header = Header::read(plain).map_err(|_| Refusal::Malformed)?;
+        Ok(Heard { packed: header.packed(plain), header, body, within, since, proof })
+    }
+}
+
+/// What somebody is heard to have said: a broadcast in its parts.
+struct Heard<'a> {
+    header: Header,
+    packed: &'a [u8],
+    /// All of it, with its seal.
+    body: &'a [u8],
+    within: &'a Bytes,
+    since: i64,
+    proof: Proof,
+}
+
+impl Heard<'_> {
+    /// The body to keep: a copy of its own, unless it is so large that what it was received in is little
+    /// beside it.
+    fn unpinned(&self) -> Bytes {
+        if self.body.len() < PIN_FROM {
+            Bytes::copy_from_slice(self.body)
+        } else {
+            self.within.slice_ref(self.body)
+        }
+    }
 }
 
 /// Why a version of another's was not even compared.
@@ -204,8 +259,10 @@ impl Node {
             return Err(TableError::TooLarge { size, max });
         }
         // Read back, to know where the value stands.
-        let write = Write::read(&message, leases).ok_or(TableError::NoTable)?;
-        let stored = write.stored(&message, self.identity.id.clone(), message.body().clone(), millis(now));
+        let body = message.body();
+        let write = Write::read(message.header(), message.packed(), leases).ok_or(TableError::NoTable)?;
+        let version = write.version(self.identity.id.clone(), body);
+        let stored = write.stored(version, body, body.clone(), millis(now));
         self.keep_version(now, key, stored, false, out).map_err(|Full(bound)| TableError::Full { bound })?;
         let id = message.id();
         self.originate(message, out);
@@ -248,8 +305,16 @@ impl Node {
             self.counters.unknown += 1;
             return;
         }
-        let body = unpinned(message.body());
-        if let Err(refusal) = self.take(now, millis(now), message, body, Proof::Given, out) {
+        let body = message.body();
+        let heard = Heard {
+            header: *message.header(),
+            packed: message.packed(),
+            body,
+            within: body,
+            since: millis(now),
+            proof: Proof::Given,
+        };
+        if let Err(refusal) = self.take(now, &heard, &mut None, out) {
             self.count_refusal(refusal);
         }
     }
@@ -263,71 +328,76 @@ impl Node {
         }
     }
 
-    /// An entry that a peer has handed on, with the body of the broadcast that made it. In a signed subnet it
-    /// is its author's word that counts, not the peer's.
+    /// Keeps an entry that a peer has handed on, as [`Node::take`]. It is its author's word that counts, not
+    /// the peer's.
     pub(super) fn take_entry(
         &mut self,
         now: Now,
-        heard: i64,
-        body: &Bytes,
+        entry: &Handed<'_>,
+        author: &mut Option<NodeId>,
         out: &mut Outbox,
     ) -> Result<bool, Refusal> {
-        let seal = seal_len(&self.identity);
-        let end = body.len().checked_sub(seal).ok_or(Refusal::Malformed)?;
-        let plain = Message::read(body.slice(..end), &Limits::default()).map_err(|_| Refusal::Malformed)?;
-        self.take(now, heard, &plain, unpinned(body), Proof::Missing, out)
+        let heard = entry.read(seal_len(&self.identity))?;
+        self.take(now, &heard, author, out)
     }
 
-    /// Keeps what `message` says, which `body` holds and somebody has had since `heard`, if it outranks
-    /// what is held. Returns whether it did.
-    fn take(
-        &mut self,
+    /// What somebody has heard said, unless nobody may say it. `author` is that of what was heard before.
+    fn judge<'a>(
+        &self,
         now: Now,
-        heard: i64,
-        message: &Message,
-        body: Bytes,
-        proof: Proof,
-        out: &mut Outbox,
-    ) -> Result<bool, Refusal> {
-        let Some(table) = self.convergent() else { return Ok(false) };
-        let (leases, now_millis) = (table.entries.has_leases(), millis(now));
-        let write = Write::read(message, leases).ok_or(Refusal::Malformed)?;
-        let owner = table.entries.owner(message.sender()).ok_or(Refusal::Malformed)?;
-        if self.admission.refusal(now.wall, &owner).is_some() {
-            return Err(Refusal::Author);
-        }
+        heard: &Heard<'a>,
+        author: &mut Option<NodeId>,
+    ) -> Result<(Write<'a>, Version), Refusal> {
+        let table = self.convergent().ok_or(Refusal::Malformed)?;
+        let write = Write::read(&heard.header, heard.packed, table.entries.has_leases());
+        let write = write.ok_or(Refusal::Malformed)?;
+        let sender = heard.header.sender(heard.body);
+        let owner = match author {
+            Some(author) if author.as_str().as_bytes() == sender => author.clone(),
+            _ => {
+                let owner = table.entries.owner(sender).ok_or(Refusal::Malformed)?;
+                if self.admission.refusal(now.wall, &owner).is_some() {
+                    return Err(Refusal::Author);
+                }
+                author.insert(owner).clone()
+            }
+        };
         let latest = now.wall.max(LEAST_WALL).saturating_mul(Trust::MICROSECONDS).saturating_add(MAX_AHEAD);
         // Terms are far below stamps, and must run out no sooner.
         if write.stamp > latest || i64::try_from(write.term).map_or(true, |term| term > latest) {
             return Err(Refusal::Ahead);
         }
-        if body.len() > self.config.max_frame.saturating_sub(ENTRY_ROOM) {
+        if heard.body.len() > self.config.max_frame.saturating_sub(ENTRY_ROOM) {
             return Err(Refusal::Full(Full("it is too large to be handed on")));
         }
-        let stored = write.stored(message, owner, body, heard);
-        if proof == Proof::Missing {
-            // A look at what is there saves a signature, but costs more than a digest.
-            let look = stored.is_deleted() || seal_len(&self.identity) > 0;
-            if look && !table.entries.wants(now_millis, &stored) {
-                return Ok(false);
-            }
-            self.verify(&stored.body)?;
-        }
-        self.keep_version(now, write.key, stored, true, out).map_err(Refusal::Full)
+        let version = write.version(owner, heard.body);
+        Ok((write, version))
     }
 
-    /// Whether a body is what its author made.
-    fn verify(&self, body: &Bytes) -> Result<(), Refusal> {
-        let envelope = self.identity.envelope();
-        if !envelope.holds(body) {
-            return Err(Refusal::Malformed);
+    /// Keeps what was heard, if it outranks what is held. Returns whether it did.
+    fn take(
+        &mut self,
+        now: Now,
+        heard: &Heard<'_>,
+        author: &mut Option<NodeId>,
+        out: &mut Outbox,
+    ) -> Result<bool, Refusal> {
+        let (write, version) = self.judge(now, heard, author)?;
+        let (envelope, deleted) = (self.identity.envelope(), write.deleted_since(heard.since));
+        // A look at what is there saves a signature, but costs more than a digest.
+        let is_dear = heard.proof == Proof::Missing && matches!(envelope, Envelope::Sealed(_));
+        let wants = |table: &Convergent| table.entries.wants(millis(now), write.key, &version, deleted);
+        if (deleted.is_some() || is_dear) && !self.convergent().is_some_and(wants) {
+            return Ok(false);
         }
-        match envelope {
-            Envelope::Plain => Ok(()),
-            Envelope::Sealed(_) => {
-                envelope.read(body.clone(), &Limits::default()).map(|_| ()).map_err(|_| Refusal::Forged)
-            }
+        if heard.proof == Proof::Missing {
+            envelope.verify(&heard.header, heard.body).map_err(|error| match error {
+                MessageError::Seal(_) => Refusal::Forged,
+                _ => Refusal::Malformed,
+            })?;
         }
+        let stored = write.stored(version, heard.body, heard.unpinned(), heard.since);
+        self.keep_version(now, write.key, stored, true, out).map_err(Refusal::Full)
     }
 
     /// Keeps a version if it outranks the kept one of its key, and tells whoever is to know. Returns
@@ -345,15 +415,16 @@ impl Node {
         let (watched, kept) = (table.watched, table.kept);
         let Rules::Convergent(table) = &mut table.rules else { return Ok(false) };
         let told = (watched || kept || stored.is_deleted()).then(|| stored.clone());
-        let by = stored.version.owner.clone();
         let old = match table.entries.put(stored, bounds)? {
             Put::Outranked => return Ok(false),
             Put::New => None,
             Put::Replaced(old) => Some(old),
         };
         let lost = old.as_ref().filter(|old| by_others && old.version.owner == self.identity.id);
-        if let Some(lost) = lost {
-            let key = Bytes::copy_from_slice(key);
+        if let Some(lost) = lost
+            && let Some(new) = table.version(key)
+        {
+            let (key, by) = (Bytes::copy_from_slice(key), new.owner.clone());
             out.event(Event::Superseded { key, value: lost.value_bytes(), by });
         }
         let Some(stored) = told else { return Ok(true) };
@@ -384,36 +455,29 @@ impl Node {
         }
         // Its seal was verified before it was kept.
         let body = Bytes::copy_from_slice(body);
-        let plain = body.slice(..body.len().saturating_sub(seal_len(&self.identity)));
-        let message =
-            Message::read(plain, &Limits::default()).map_err(|_| RecordError("it is no message"))?;
+        let plain = body.get(..body.len().saturating_sub(seal_len(&self.identity))).unwrap_or_default();
+        let header = Header::read(plain).map_err(|_| RecordError("it is no message"))?;
         // Our clock may have been set meanwhile: a deleted key is remembered long enough to be told.
         let most = i64::try_from(self.config.tombstone_keep.as_secs()).unwrap_or(i64::MAX);
         let most = most.saturating_sub(LEAST_MEMORY).max(0);
         let age = now.wall.saturating_sub(i64::from_be_bytes(*heard)).clamp(0, most);
         let bounds = bounds(&self.config);
         let Some(table) = self.convergent_mut() else { return Err(RecordError("the node has no table")) };
-        let write = Write::read(&message, table.entries.has_leases()).filter(|write| write.key == key);
-        let write = write.ok_or(RecordError("it is no write of its key"))?;
-        let owner = table.entries.owner(message.sender()).ok_or(RecordError("it has no owner"))?;
+        let write = Write::read(&header, header.packed(plain), table.entries.has_leases());
+        let write = write.filter(|write| write.key == key).ok_or(RecordError("it is no write of its key"))?;
+        let owner = table.entries.owner(header.sender(plain)).ok_or(RecordError("it has no owner"))?;
         let heard = millis(now).saturating_sub(age.saturating_mul(1000));
-        let stored = write.stored(&message, owner, body, heard);
+        let stored = write.stored(write.version(owner, plain), plain, body.clone(), heard);
         table.entries.put(stored, bounds).map_err(|Full(bound)| RecordError(bound))?;
         self.arm_table(now);
         Ok(())
     }
 }
 
-/// A body to keep: a copy of its own, unless it is so large that what it was received with is little
-/// beside it.
-fn unpinned(body: &Bytes) -> Bytes {
-    if body.len() < PIN_FROM { Bytes::copy_from_slice(body) } else { body.clone() }
-}
-
 /// Bytes of a seal behind the broadcasts of a subnet.
 fn seal_len(identity: &Identity) -> usize {
     match identity.envelope() {
-        Envelope::Plain => 0,
+        Envelope::Plain | Envelope::Unsigned => 0,
         Envelope::Sealed(_) => SEAL_LEN,
     }
 }

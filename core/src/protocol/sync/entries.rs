@@ -4,16 +4,15 @@ use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::version::Version;
 use crate::identity::NodeId;
+use crate::wire::body::digest;
 
 /// Where a key stands among all others, which is the same on every node and for nobody to choose: the
 /// first bytes of its digest.
 pub(super) fn place(key: &[u8]) -> u64 {
-    let digest: [u8; 32] = Sha256::digest(key).into();
-    digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    digest(key).first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// The kept version of one key.
@@ -171,7 +170,8 @@ impl Usage {
     ) -> Result<(), Full> {
         let (freed_keys, freed) = old.map_or((0, 0), |(_, size)| (1, size));
         let all = self.all.without(freed_keys, freed).with(1, size);
-        let before = self.owners.get(owner).copied().unwrap_or_default();
+        let place = self.owners.get_mut(owner);
+        let before = place.as_deref().copied().unwrap_or_default();
         let rest = match old {
             Some((old, size)) if old == owner => before.without(1, size),
             _ => before,
@@ -190,15 +190,15 @@ impl Usage {
                 }
             }
         }
-        if let Some((old, size)) = old.filter(|(old, _)| *old != owner) {
-            self.leave(old, size);
-        }
-        self.all = all;
-        match self.owners.get_mut(owner) {
+        match place {
             Some(place) => *place = share,
             None => {
                 self.owners.insert(owner.clone(), share);
             }
+        }
+        self.all = all;
+        if let Some((old, size)) = old.filter(|(old, _)| *old != owner) {
+            self.leave(old, size);
         }
         Ok(())
     }
@@ -280,12 +280,12 @@ impl Entries {
         known.map(|(id, _)| id.clone()).or_else(|| NodeId::parse(text).ok())
     }
 
-    /// Whether a version that somebody hands on would be kept, bounds aside. A deletion whose time is over
-    /// would not, so that it does not go round for ever.
-    pub(super) fn wants(&self, now: i64, stored: &Stored) -> bool {
-        match self.get(stored.key()) {
-            Some(held) => stored.version.rank(&held.version, self.leases).is_gt(),
-            None => !stored.is_deleted() || stored.heard.saturating_add(self.keep) > now,
+    /// Whether a version that somebody hands on would be kept, bounds aside. A deletion, which somebody has
+    /// known of since then, would not if its time is over, so that it does not go round for ever.
+    pub(super) fn wants(&self, now: i64, key: &[u8], version: &Version, deleted: Option<i64>) -> bool {
+        match self.get(key) {
+            Some(held) => version.rank(&held.version, self.leases).is_gt(),
+            None => deleted.is_none_or(|since| since.saturating_add(self.keep) > now),
         }
     }
 

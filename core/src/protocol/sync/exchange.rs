@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng;
-use rmp::decode;
+use rmp::{decode, encode};
 
-use super::convergent::{ENTRY_ROOM, Refusal};
-use super::entries::Entries;
+use super::convergent::{ENTRY_ROOM, Handed, Proof, Refusal};
+use super::entries::{Entries, Stored};
 use super::reconcile::{self, Findings, Item, Items, PARTS, Range};
 use super::{Rules, Table, millis};
 use crate::bucket::{Bucket, Rate};
@@ -21,7 +21,7 @@ use crate::protocol::node::{Node, Timer};
 use crate::protocol::offence::Offence;
 use crate::protocol::outbox::{Class, LinkId, Now, Outbox};
 use crate::wire::codes::{code, kind};
-use crate::wire::{Envelope, Limits, Message, Value};
+use crate::wire::{Envelope, Limits, Message, Pack, Payload, Value, ValueError};
 
 /// Ranges in one question, at most; each is answered with up to [`PARTS`].
 const MAX_ASKED: usize = 128;
@@ -56,6 +56,8 @@ const SOME_LOOKS: usize = 1 << 16;
 
 /// What stands before each body in an entries whisper: its age and its length.
 const ENTRY_HEAD: usize = 8;
+/// Entries of one whisper for which room is made at once: as many as are mostly in one.
+const ENTRIES_AT_ONCE: usize = 256;
 
 /// Elements of digests: a question, or an answer to one.
 const ASK: u64 = 0;
@@ -129,29 +131,88 @@ impl Dealings {
         }
     }
 
-    /// The next entries to be sent; `None` if there are none.
-    fn next_entries(&mut self, now: i64, entries: &Entries, most: usize) -> Option<Vec<u8>> {
-        let mut packed = Vec::with_capacity(most);
+    /// The next entries to be sent, in so many bytes at most; none if there are no more.
+    fn next_entries<'a>(&mut self, entries: &'a Entries, most: usize) -> Vec<&'a Stored> {
+        let (mut chosen, mut bytes) = (Vec::with_capacity(ENTRIES_AT_ONCE), 0);
         'ranges: while let Some((start, end)) = self.offers.pop_front() {
             let mut last = None;
             for (place, stored) in entries.range(start, end) {
-                let full = packed.len() + ENTRY_HEAD + stored.body.len() > most;
+                bytes += ENTRY_HEAD + stored.body.len();
                 // What shares a place is sent together, so that going on at a place misses nothing.
-                if full && !packed.is_empty() && last != Some(place) {
+                if bytes > most && !chosen.is_empty() && last != Some(place) {
                     self.offers.push_front((place, end));
                     break 'ranges;
                 }
                 last = Some(place);
-                // Rounded up, so that nothing grows younger by being passed on.
-                let age = now.saturating_sub(stored.heard).max(0).saturating_add(999) / 1000;
-                let age = u32::try_from(age).unwrap_or(u32::MAX);
-                let len = u32::try_from(stored.body.len()).unwrap_or(u32::MAX);
-                packed.extend_from_slice(&age.to_be_bytes());
-                packed.extend_from_slice(&len.to_be_bytes());
-                packed.extend_from_slice(&stored.body);
+                chosen.push(stored);
             }
         }
-        (!packed.is_empty()).then_some(packed)
+        chosen
+    }
+}
+
+/// What stands behind the code of a whisper of entries.
+struct Given<'a> {
+    receipt: u64,
+    entries: Vec<&'a Stored>,
+    /// Our own time, in milliseconds.
+    now: i64,
+}
+
+impl Given<'_> {
+    fn len(&self) -> usize {
+        self.entries.iter().map(|stored| ENTRY_HEAD + stored.body.len()).sum()
+    }
+}
+
+impl Payload for Given<'_> {
+    fn count(&self) -> usize {
+        2
+    }
+
+    fn pack_all(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        self.receipt.pack(out)?;
+        let len = self.len();
+        let len = u32::try_from(len).map_err(|_| ValueError::TooMany { at: 0, max: u32::MAX as usize })?;
+        // Writing into a Vec cannot fail.
+        let _ = encode::write_bin_len(out, len);
+        for stored in &self.entries {
+            // Rounded up, so that nothing grows younger by being passed on.
+            let age = self.now.saturating_sub(stored.heard).max(0).saturating_add(999) / 1000;
+            let age = u32::try_from(age).unwrap_or(u32::MAX);
+            let len = u32::try_from(stored.body.len()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&age.to_be_bytes());
+            out.extend_from_slice(&len.to_be_bytes());
+            out.extend_from_slice(&stored.body);
+        }
+        Ok(())
+    }
+
+    fn size_hint(&self) -> usize {
+        self.receipt.size_hint() + 5 + self.len()
+    }
+}
+
+/// Reads what [`Given`] writes: what somebody gave us.
+struct Taken<'a> {
+    within: &'a Bytes,
+    rest: &'a [u8],
+    now: i64,
+}
+
+impl<'a> Taken<'a> {
+    /// The next entry; `None` at the end.
+    fn next(&mut self) -> Result<Option<Handed<'a>>, Refusal> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (head, rest) = self.rest.split_first_chunk::<ENTRY_HEAD>().ok_or(Refusal::Malformed)?;
+        let [a, b, c, d, e, f, g, h] = *head;
+        let (age, len) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]) as usize);
+        let (body, rest) = rest.split_at_checked(len).ok_or(Refusal::Malformed)?;
+        self.rest = rest;
+        let since = self.now.saturating_sub(i64::from(age) * 1000);
+        Ok(Some(Handed { body, within: self.within, since, proof: Proof::Missing }))
     }
 }
 
@@ -319,23 +380,29 @@ impl Node {
     fn send_entries(&mut self, now: Now, peer: &NodeId, out: &mut Outbox) {
         let Some(link) = self.link_to(peer) else { return };
         let most = match self.identity.envelope() {
-            Envelope::Plain => MAX_ENTRIES,
+            Envelope::Plain | Envelope::Unsigned => MAX_ENTRIES,
             Envelope::Sealed(_) => MAX_SEALED_ENTRIES,
         };
         // Of the queue for our own messages, it leaves some for them.
         let most = most.min(self.config.own_queue / 4).min(self.config.max_frame.saturating_sub(ENTRY_ROOM));
+        let us = self.identity.id.clone();
         loop {
             let receipt = self.rng.next_u64();
+            let stamp = self.next_stamp(now);
             let Some((entries, dealings)) = self.dealings(peer) else { return };
             if !dealings.has_room(now.mono) {
                 return;
             }
-            let Some(packed) = dealings.next_entries(millis(now), entries, most) else { return };
+            let entries = dealings.next_entries(entries, most);
+            if entries.is_empty() {
+                return;
+            }
             dealings.unacknowledged.retain(|(_, sent)| now.mono.saturating_sub(*sent) < PATIENCE);
             dealings.unacknowledged.push((receipt, now.mono));
-            let payload = (receipt, packed.as_slice());
-            if let Some(message) = self.pack(now, kind::WHISPER, code::ENTRIES, &payload) {
-                self.send_body(link, Class::Own, message.into_body(), out);
+            let given = Given { receipt, entries, now: millis(now) };
+            // Nothing in it has no msgpack form.
+            if let Ok(body) = Message::pack_unhashed(us.as_str(), stamp, code::ENTRIES, &given) {
+                self.send_body(link, Class::Own, body, out);
             }
         }
     }
@@ -350,15 +417,15 @@ impl Node {
         if rest.is_empty() {
             return self.on_receipt(now, &peer, receipt, out);
         }
-        let packed = match decode::read_bin_len(&mut rest) {
-            Ok(len) if len as usize == rest.len() => message.body().slice_ref(rest),
+        let entries = match decode::read_bin_len(&mut rest) {
+            Ok(len) if len as usize == rest.len() => Taken { within: message.body(), rest, now: millis(now) },
             _ => return self.malformed(now, from, message, out),
         };
         if let Some((_, dealings)) = self.dealings(&peer) {
             let sessions = [&mut dealings.own, &mut dealings.theirs];
             sessions.into_iter().flatten().for_each(|session| session.active = now.mono);
         }
-        match self.take_all(now, packed, out) {
+        match self.take_all(now, entries, out) {
             Ok(taken) => {
                 if taken {
                     self.spread(now, &peer);
@@ -371,25 +438,17 @@ impl Node {
     }
 
     /// Takes entries in. Returns whether any is new; an error for what no honest peer sends.
-    fn take_all(&mut self, now: Now, mut packed: Bytes, out: &mut Outbox) -> Result<bool, Refusal> {
-        let mut taken = false;
-        while let Some((head, _)) = packed.split_first_chunk::<ENTRY_HEAD>() {
-            let [a, b, c, d, e, f, g, h] = *head;
-            let (age, len) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]) as usize);
-            let _ = packed.split_to(ENTRY_HEAD);
-            if len > packed.len() {
-                return Err(Refusal::Malformed);
-            }
-            let body = packed.split_to(len);
-            let heard = millis(now).saturating_sub(i64::from(age) * 1000);
-            match self.take_entry(now, heard, &body, out) {
+    fn take_all(&mut self, now: Now, mut entries: Taken<'_>, out: &mut Outbox) -> Result<bool, Refusal> {
+        let (mut taken, mut author) = (false, None);
+        while let Some(entry) = entries.next()? {
+            match self.take_entry(now, &entry, &mut author, out) {
                 Ok(new) => taken |= new,
                 Err(error @ (Refusal::Forged | Refusal::Malformed)) => return Err(error),
                 // It had reasons to keep what we do not.
                 Err(refusal) => self.count_refusal(refusal),
             }
         }
-        if packed.is_empty() { Ok(taken) } else { Err(Refusal::Malformed) }
+        Ok(taken)
     }
 
     /// A peer has read entries: there is room for more.
