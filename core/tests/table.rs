@@ -151,6 +151,24 @@ async fn tables_meet(encryption: Encryption) {
     assert_eq!(b.owner("a").as_ref(), Some(a.id()));
 }
 
+/// However many there are.
+/// S-15, S-20, S-66, S-68
+async fn large_tables_meet(encryption: Encryption) {
+    const KEYS: usize = 2000;
+    let (a, b) = (open(encryption, true).await, open(encryption, true).await);
+    for number in 0..KEYS {
+        a.set(format!("key {number}"), number).await.unwrap();
+    }
+    b.connect(&a.address().to_string()).await.unwrap();
+    let told = timeout(PATIENCE, async {
+        while b.len() < KEYS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    told.await.unwrap();
+    assert!((0..KEYS).all(|number| b.get(format!("key {number}")) == Some(number.into())));
+}
+
 /// S-11, S-13
 async fn bounds_are_told(encryption: Encryption) {
     let config = Config { table_keys: 4, table_bytes: 4096, max_frame: 2048, ..Config::default() };
@@ -201,9 +219,10 @@ macro_rules! over {
 
 over! {
     Tls tls: what_one_sets_all_have a_lease_is_its_owners without_leases_the_later_change_wins deltas_merge_maps
-        watchers_see_every_change bounds_are_told the_last_of_many_writes_stays;
+        watchers_see_every_change large_tables_meet bounds_are_told the_last_of_many_writes_stays;
     Plaintext plaintext: what_one_sets_all_have a_lease_is_its_owners without_leases_the_later_change_wins
-        deltas_merge_maps watchers_see_every_change tables_meet bounds_are_told the_last_of_many_writes_stays;
+        deltas_merge_maps watchers_see_every_change tables_meet large_tables_meet bounds_are_told
+        the_last_of_many_writes_stays;
 }
 
 /// S-2, S-3: other kinds of network, and tables of other options, are other subnets.

@@ -614,6 +614,64 @@ fn entries_are_verified_against_their_authors() {
     assert_eq!(scene.counters().offences, 1);
 }
 
+/// A whisper of entries, as it is before anyone has looked at it.
+fn entries(n: u8, bodies: &[Bytes]) -> Message {
+    let len = |body: &Bytes| (body.len() as u32).to_be_bytes();
+    let all: Vec<u8> = bodies.iter().flat_map(|body| [&[0; 4][..], &len(body), body].concat()).collect();
+    let payload = [7.into(), Value::from(all)];
+    identity(n, true).pack(kind::WHISPER, STAMP, code::ENTRIES, &payload).unwrap()
+}
+
+/// S-68, S-69: seals may be verified before the machine is given what they stand behind. It names those that
+/// matter, and verifies whatever it is not told of.
+#[test]
+fn seals_may_be_verified_elsewhere() {
+    let mut scene = Scene::new(true, true, Config::default());
+    let (link, now) = (LinkId(1), scene.now());
+    scene.writes(9, "known", 1, STAMP);
+    scene.tell(Input::Command(Command::Ban { peer: identity(8, true).id, until: WALL + 1000 }));
+    let write = |author, key| scene.write(author, key, 1, (0, STAMP, STAMP)).into_body();
+    let forge = |author, key| {
+        let mut body = write(author, key).to_vec();
+        *body.last_mut().unwrap() ^= 1;
+        Bytes::from(body)
+    };
+    let bodies = [write(9, "known"), write(9, "a"), write(8, "banned"), forge(9, "b"), write(9, "c")];
+    let message = entries(1, &bodies);
+    let seals = scene.node.seals_to_verify(now, link, &message);
+    assert_eq!(seals.iter().map(|(_, body)| body).collect::<Vec<_>>(), [&bodies[1], &bodies[3], &bodies[4]]);
+    let envelope = scene.node.identity().envelope();
+    let genuine: Vec<bool> = seals.iter().map(|(_, body)| envelope.is_genuine(body)).collect();
+    assert_eq!(genuine, [true, false, true]);
+    let places = |wanted: &[usize]| wanted.iter().map(|of| seals[*of].0).collect::<Vec<_>>();
+    // What was found genuine is not looked at again (this one is not); everything else is.
+    let given = |genuine| Input::Entries { link, message: Box::new(message.clone()), genuine };
+    let fresh = || {
+        let mut scene = Scene::new(true, true, Config::default());
+        scene.writes(9, "known", 1, STAMP);
+        scene
+    };
+    let mut other = fresh();
+    let out = other.tell(given(places(&[0, 1, 2])));
+    assert_eq!((changes(&out).len(), closed(&out).len()), (4, 0));
+    for genuine in [&[][..], &[0], &[0, 2]] {
+        let mut other = fresh();
+        let out = other.tell(given(places(genuine)));
+        assert_eq!(closed(&out), [(1, CloseReason::Forged)], "{genuine:?}");
+        assert_eq!((other.get("c"), other.get("a").is_some()), (None, true));
+    }
+    // From a stranger, and in a subnet where nobody signs, there is nothing to verify.
+    assert!(scene.node.seals_to_verify(now, LinkId(7), &message).is_empty());
+    let unsigned = Scene::new(true, false, Config::default());
+    assert!(unsigned.node.seals_to_verify(now, link, &message).is_empty());
+    // Nor is anything but entries of a neighbour taken for such.
+    let body = envelope.read(bodies[1].clone(), &Limits::default()).unwrap();
+    let out = scene.tell(Input::Entries { link, message: Box::new(body), genuine: vec![0] });
+    assert_eq!(changes(&out).len(), 1, "as a broadcast");
+    scene.tell(Input::Entries { link: LinkId(7), message: Box::new(message.clone()), genuine: vec![0] });
+    assert_eq!(scene.get("c"), None);
+}
+
 /// S-66: entries that are cut off or hold what is no entry.
 #[test]
 fn entries_that_do_not_read_are_an_offence() {

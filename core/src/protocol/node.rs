@@ -394,6 +394,9 @@ impl Node {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Outbox) {
         match input {
             Input::Message { link, message } => self.on_message(now, link, message, out),
+            Input::Entries { link, message, genuine } => {
+                self.on_verified(now, link, *message, &genuine, out);
+            }
             Input::Duplicates { link, count } => {
                 self.counters.duplicates += count;
                 self.heard(now, link, out);
@@ -433,15 +436,8 @@ impl Node {
     }
 
     fn on_message(&mut self, now: Now, from: LinkId, message: Message, out: &mut Outbox) {
-        // A link that was closed may have had messages under way; nobody waits for them.
-        let Some(link) = self.links.get_mut(&from) else { return };
-        link.hear(now.mono);
-        if link.peer.is_none() {
-            return self.on_first_message(now, from, &message, out);
-        }
-        link.confirmed = true;
-        if link.doubled {
-            self.close_duplicates(from, out);
+        if !self.is_neighbours(now, from, &message, out) {
+            return;
         }
         match message.header().kind {
             kind::BROADCAST => self.on_broadcast(now, from, message, out),
@@ -449,6 +445,32 @@ impl Node {
             // 0.7 reads every other type as it reads a whisper.
             _ => self.on_whisper(now, from, message, out),
         }
+    }
+
+    /// Entries whose seals were verified, or what the driver took for such.
+    fn on_verified(&mut self, now: Now, from: LinkId, message: Message, genuine: &[usize], out: &mut Outbox) {
+        let is_entries = message.header().kind == kind::WHISPER && message.code() == Some(code::ENTRIES);
+        if self.sync.is_none() || !is_entries {
+            self.on_message(now, from, message, out);
+        } else if self.is_neighbours(now, from, &message, out) {
+            self.on_entries(now, from, &message, genuine, out);
+        }
+    }
+
+    /// Whether a message came from a neighbour. If not, all that can be done with it has been done.
+    fn is_neighbours(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) -> bool {
+        // A link that was closed may have had messages under way; nobody waits for them.
+        let Some(link) = self.links.get_mut(&from) else { return false };
+        link.hear(now.mono);
+        if link.peer.is_none() {
+            self.on_first_message(now, from, message, out);
+            return false;
+        }
+        link.confirmed = true;
+        if link.doubled {
+            self.close_duplicates(from, out);
+        }
+        true
     }
 
     fn on_broadcast(&mut self, now: Now, from: LinkId, message: Message, out: &mut Outbox) {

@@ -113,6 +113,17 @@ pub enum Input {
         /// The message.
         message: Message,
     },
+    /// As [`Input::Message`], where the message may hold entries of a table in which seals have been verified
+    /// already.
+    Entries {
+        /// On which link.
+        link: LinkId,
+        /// The message.
+        message: Box<Message>,
+        /// Where the entries begin that are their authors', of those that
+        /// [`Node::seals_to_verify`](super::Node::seals_to_verify) named, in that order.
+        genuine: Vec<usize>,
+    },
     /// Frames arrived that were dropped unread because their messages are known.
     Duplicates {
         /// On which link.

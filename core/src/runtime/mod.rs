@@ -18,6 +18,7 @@ mod pace;
 mod queue;
 mod reader;
 mod request;
+mod seals;
 mod writer;
 
 pub(crate) use changes::{Seen, Watcher};

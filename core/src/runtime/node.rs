@@ -18,6 +18,7 @@ use super::inbox::{Inbox, Item};
 use super::keeper::Keeper;
 use super::queue::{LinkQueue, Pressure, TrafficCounters};
 use super::request::Taker;
+use super::seals::Verifiers;
 use super::{reader, writer};
 use crate::config::Config;
 use crate::identity::NodeId;
@@ -115,6 +116,7 @@ pub(crate) struct Runtime {
     pub(crate) identity: Identity,
     /// How its subnet's bodies are made up.
     pub(super) envelope: Envelope,
+    pub(super) verifiers: Verifiers,
     pub(crate) config: Config,
     pub(crate) inbox: Inbox,
     pub(crate) traffic: Arc<TrafficCounters>,
@@ -170,6 +172,7 @@ impl Runtime {
         let runtime = Arc::new_cyclic(|runtime| Self {
             identity: started.node.identity().clone(),
             envelope: started.node.identity().envelope(),
+            verifiers: Verifiers::new(),
             inbox: Inbox::new(config.inbox_messages, config.inbox_bytes),
             traffic: Arc::default(),
             pressure: Arc::default(),

@@ -11,10 +11,11 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::node::Runtime;
 use super::pace::Pace;
 use super::queue::{LinkQueue, TrafficCounters};
+use super::seals::{is_entries, verified};
 use super::writer::REST_AFTER;
 use crate::protocol::{CloseReason, Handshake, Input};
 use crate::wire::codes::kind;
-use crate::wire::{DIGEST_LEN, Decoder, Header, LENGTH_LEN, Limits, Message, MessageError, Method};
+use crate::wire::{DIGEST_LEN, Decoder, Envelope, Header, LENGTH_LEN, Limits, Message, MessageError, Method};
 
 /// Largest frame taken before the handshake: a stranger gets no more memory than this.
 const OPENING_FRAME: usize = 64 << 10;
@@ -230,7 +231,13 @@ async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
     let forged = std::mem::take(&mut batch.forged);
     let heavy = std::mem::take(&mut batch.bytes) >= BATCH_BYTES;
     batch.frames = 0;
-    let inputs = (batch.messages.drain(..).map(|message| Input::Message { link, message }))
+    let sealed = matches!(runtime.envelope, Envelope::Sealed(_));
+    let verified = match sealed && batch.messages.iter().any(is_entries) {
+        true => verified(runtime, link, &mut batch.messages).await,
+        false => Vec::new(),
+    };
+    let inputs = (verified.into_iter())
+        .chain(batch.messages.drain(..).map(|message| Input::Message { link, message }))
         .chain((duplicates > 0).then_some(Input::Duplicates { link, count: duplicates }))
         .chain((0..refused).map(|_| Input::Refused { link }))
         .chain((0..forged).map(|_| Input::Forged { link }));

@@ -441,6 +441,14 @@ impl Envelope {
         }
     }
 
+    /// Whether a whole body is a broadcast as its author made it: its digest, and its seal where there is to
+    /// be one.
+    pub fn is_genuine(&self, body: &[u8]) -> bool {
+        let is_broadcast = |header: &Header| header.kind == kind::BROADCAST;
+        let header = Header::read(body).ok().filter(is_broadcast);
+        header.is_some_and(|header| self.verify(&header, body).is_ok())
+    }
+
     /// Where the payload ends.
     fn check(&self, header: &Header, body: &[u8], limits: &Limits) -> Result<usize, MessageError> {
         match self {

@@ -341,6 +341,15 @@ impl Node {
         self.take(now, &heard, author, out)
     }
 
+    /// Whether an entry that a peer has handed on would be kept, bounds aside, if it is its author's.
+    pub(super) fn wants_entry(&self, now: Now, entry: &Handed<'_>, author: &mut Option<NodeId>) -> bool {
+        let Ok(heard) = entry.read(seal_len(&self.identity)) else { return false };
+        let Some(table) = self.convergent() else { return false };
+        self.judge(now, &heard, author).is_ok_and(|(write, version)| {
+            table.entries.wants(millis(now), write.key, &version, write.deleted_since(heard.since))
+        })
+    }
+
     /// What somebody has heard said, unless nobody may say it. `author` is that of what was heard before.
     fn judge<'a>(
         &self,

@@ -31,10 +31,8 @@ const MAX_DIGEST: usize = 256 << 10;
 /// the next time.
 const MAX_OPEN: usize = 1 << 16;
 /// Bytes of one entries whisper: large enough that there are few, and so small that buffers for them are
-/// used again instead of being given back to the system each time; smaller where each entry's seal has to be
-/// verified, so that nothing else waits long.
+/// used again instead of being given back to the system each time.
 const MAX_ENTRIES: usize = 60 << 10;
-const MAX_SEALED_ENTRIES: usize = 32 << 10;
 /// Entries whispers on their way to one peer, at most.
 const WINDOW: usize = 8;
 /// After this time, what was not acknowledged is taken for lost, and a question for unanswered.
@@ -196,23 +194,49 @@ impl Payload for Given<'_> {
 /// Reads what [`Given`] writes: what somebody gave us.
 struct Taken<'a> {
     within: &'a Bytes,
+    /// How many bytes of entries there are, and those that were not read yet.
+    len: usize,
     rest: &'a [u8],
     now: i64,
+    /// Where those begin of which it is known that they are their authors'.
+    genuine: &'a [usize],
 }
 
 impl<'a> Taken<'a> {
+    /// Reads the receipt, and the entries if there are any. `None` if it is neither.
+    fn read(now: Now, message: &'a Message, genuine: &'a [usize]) -> Option<(u64, Option<Self>)> {
+        let mut rest = message.packed();
+        let _code: u64 = decode::read_int(&mut rest).ok()?;
+        let receipt = decode::read_int(&mut rest).ok()?;
+        if rest.is_empty() {
+            return Some((receipt, None));
+        }
+        let len = decode::read_bin_len(&mut rest).ok()? as usize;
+        let entries = Self { within: message.body(), len, rest, now: millis(now), genuine };
+        (len == rest.len()).then_some((receipt, Some(entries)))
+    }
+
+    /// Where the next entry begins.
+    fn at(&self) -> usize {
+        self.len - self.rest.len()
+    }
+
     /// The next entry; `None` at the end.
     fn next(&mut self) -> Result<Option<Handed<'a>>, Refusal> {
         if self.rest.is_empty() {
             return Ok(None);
         }
+        let proof = match self.genuine.binary_search(&self.at()) {
+            Ok(_) => Proof::Given,
+            Err(_) => Proof::Missing,
+        };
         let (head, rest) = self.rest.split_first_chunk::<ENTRY_HEAD>().ok_or(Refusal::Malformed)?;
         let [a, b, c, d, e, f, g, h] = *head;
         let (age, len) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]) as usize);
         let (body, rest) = rest.split_at_checked(len).ok_or(Refusal::Malformed)?;
         self.rest = rest;
         let since = self.now.saturating_sub(i64::from(age) * 1000);
-        Ok(Some(Handed { body, within: self.within, since, proof: Proof::Missing }))
+        Ok(Some(Handed { body, within: self.within, since, proof }))
     }
 }
 
@@ -379,12 +403,9 @@ impl Node {
     /// Sends entries that a peer lacks, as many as may be on their way.
     fn send_entries(&mut self, now: Now, peer: &NodeId, out: &mut Outbox) {
         let Some(link) = self.link_to(peer) else { return };
-        let most = match self.identity.envelope() {
-            Envelope::Plain | Envelope::Unsigned => MAX_ENTRIES,
-            Envelope::Sealed(_) => MAX_SEALED_ENTRIES,
-        };
         // Of the queue for our own messages, it leaves some for them.
-        let most = most.min(self.config.own_queue / 4).min(self.config.max_frame.saturating_sub(ENTRY_ROOM));
+        let most =
+            MAX_ENTRIES.min(self.config.own_queue / 4).min(self.config.max_frame.saturating_sub(ENTRY_ROOM));
         let us = self.identity.id.clone();
         loop {
             let receipt = self.rng.next_u64();
@@ -407,19 +428,39 @@ impl Node {
         }
     }
 
-    pub(super) fn on_entries(&mut self, now: Now, from: LinkId, message: &Message, out: &mut Outbox) {
-        let Some(peer) = self.peer_on(from).cloned() else { return };
-        let mut rest = message.packed();
-        let receipt = match (decode::read_int::<u64, _>(&mut rest), decode::read_int::<u64, _>(&mut rest)) {
-            (Ok(_), Ok(receipt)) => receipt,
-            _ => return self.malformed(now, from, message, out),
-        };
-        if rest.is_empty() {
-            return self.on_receipt(now, &peer, receipt, out);
+    /// The seals in a message that have to be verified before what is in it can be kept: where each entry
+    /// begins, and its body. Verifying is dear, so a driver may do it elsewhere
+    /// ([`Envelope::is_genuine`]) and hand in the message as
+    /// [`Input::Entries`](crate::protocol::Input::Entries).
+    pub fn seals_to_verify(&self, now: Now, link: LinkId, message: &Message) -> Vec<(usize, Bytes)> {
+        let mut seals = Vec::new();
+        if self.peer_on(link).is_none() || !matches!(self.identity.envelope(), Envelope::Sealed(_)) {
+            return seals;
         }
-        let entries = match decode::read_bin_len(&mut rest) {
-            Ok(len) if len as usize == rest.len() => Taken { within: message.body(), rest, now: millis(now) },
-            _ => return self.malformed(now, from, message, out),
+        let Some((_, Some(mut entries))) = Taken::read(now, message, &[]) else { return seals };
+        let mut author = None;
+        while let (at, Ok(Some(entry))) = (entries.at(), entries.next()) {
+            if self.wants_entry(now, &entry, &mut author) {
+                seals.push((at, entry.within.slice_ref(entry.body)));
+            }
+        }
+        seals
+    }
+
+    /// `genuine`: where those entries begin whose seals have been verified.
+    pub(in crate::protocol) fn on_entries(
+        &mut self,
+        now: Now,
+        from: LinkId,
+        message: &Message,
+        genuine: &[usize],
+        out: &mut Outbox,
+    ) {
+        let Some(peer) = self.peer_on(from).cloned() else { return };
+        let (receipt, entries) = match Taken::read(now, message, genuine) {
+            Some((receipt, Some(entries))) => (receipt, entries),
+            Some((receipt, None)) => return self.on_receipt(now, &peer, receipt, out),
+            None => return self.malformed(now, from, message, out),
         };
         if let Some((_, dealings)) = self.dealings(&peer) {
             let sessions = [&mut dealings.own, &mut dealings.theirs];

@@ -360,7 +360,7 @@ impl Node {
         match (self.rules(), code) {
             (Ok(Rules::Legacy(_)), code::STORE) => self.on_legacy_whisper(now, from, &message, out),
             (Ok(Rules::Convergent(_)), code::DIGEST) => self.on_digest(now, from, &message, out),
-            (Ok(Rules::Convergent(_)), code::ENTRIES) => self.on_entries(now, from, &message, out),
+            (Ok(Rules::Convergent(_)), code::ENTRIES) => self.on_entries(now, from, &message, &[], out),
             _ => self.counters.unknown += 1,
         }
     }
