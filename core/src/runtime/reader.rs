@@ -25,6 +25,9 @@ const BATCH: usize = 128;
 /// Bytes of bodies handed on at once, not counting the last. What was read is less than this, but
 /// frames of a few bytes may unpack to the largest size each, and take their time to do so.
 const BATCH_BYTES: usize = 1 << 20;
+/// After so many bytes of bodies, others have their turn: among them the writer of the same link, if its
+/// peer waits for an answer before it sends more.
+const TURN_BYTES: usize = 48 << 10;
 
 /// Frames cut from what was read, ready for the state machine.
 #[derive(Default)]
@@ -229,7 +232,7 @@ async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
     let duplicates = std::mem::take(&mut batch.duplicates);
     let refused = std::mem::take(&mut batch.refused);
     let forged = std::mem::take(&mut batch.forged);
-    let heavy = std::mem::take(&mut batch.bytes) >= BATCH_BYTES;
+    let heavy = std::mem::take(&mut batch.bytes) >= TURN_BYTES;
     batch.frames = 0;
     let sealed = matches!(runtime.envelope, Envelope::Sealed(_));
     let verified = match sealed && batch.messages.iter().any(is_entries) {
@@ -244,10 +247,7 @@ async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
     let crowded = runtime.feed(inputs);
     if crowded {
         runtime.wait_for_room(queue).await;
-    } else if runtime.inbox.has_plenty() {
+    } else if heavy || runtime.inbox.has_plenty() {
         yield_now().await;
-    } else if heavy {
-        // Other links' turn.
-        tokio::task::yield_now().await;
     }
 }
