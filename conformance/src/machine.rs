@@ -243,8 +243,8 @@ impl Machine {
             if let Output::Agree { link, read, .. } = output {
                 self.read.insert(*link, read.clone());
             }
-            // What it keeps for itself is nobody else's affair.
-            if !matches!(output, Output::Keep { .. }) {
+            // What it keeps for itself, and when it goes on, is nobody else's affair.
+            if !matches!(output, Output::Keep { .. } | Output::TellWritten { .. }) {
                 done.push(self.show(output)?);
             }
         }
@@ -282,7 +282,7 @@ impl Machine {
                 json!({ "close": { "link": link.0, "reason": reason.code() } })
             }
             Output::Event(event) => show_event(event)?,
-            Output::Keep { .. } => Json::Null,
+            Output::Keep { .. } | Output::TellWritten { .. } => Json::Null,
         })
     }
 }

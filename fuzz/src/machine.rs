@@ -505,7 +505,7 @@ impl Run {
                     self.links.insert(link, Fate::Doubled);
                 }
             }
-            Output::Keep { .. } => {}
+            Output::Keep { .. } | Output::TellWritten { .. } => {}
             Output::Event(event) => self.check_event(event),
         }
     }

@@ -97,6 +97,32 @@ each_way! {
     }
 }
 
+/// A js2p is told a table as fast as it reads, however much there is of it (S-20).
+fn a_large_table_is_told(dialler: Dialler) {
+    const KEYS: usize = 1000;
+    let (mut ours, mut theirs) = (start(Kind::Ours, true), start(Kind::Js2p, true));
+    let value = json!("x".repeat(5000));
+    for at in 0..KEYS {
+        set(&mut ours, &format!("key {at:04}"), &value);
+    }
+    join(&mut ours, &mut theirs, dialler);
+    until(&mut theirs, &format!("key {:04}", KEYS - 1), &value);
+    assert_eq!(theirs.must(json!({"do": "keys"})).as_array().unwrap().len(), KEYS);
+    set_for_all(&mut [&mut ours, &mut theirs], 1, "later", &json!(["y"]));
+    is_well(&mut ours, &mut theirs);
+    part([ours, theirs]);
+}
+
+#[test]
+fn a_large_table_is_told_to_js2p_we_dial() {
+    a_large_table_is_told(Dialler::We);
+}
+
+#[test]
+fn a_large_table_is_told_to_js2p_they_dial() {
+    a_large_table_is_told(Dialler::They);
+}
+
 each_way! {
     /// Maps are merged on both sides; without leases, whoever owns them.
     /// S-9

@@ -410,6 +410,7 @@ impl Node {
             Input::Tick => self.on_tick(now, out),
             Input::LinkUp { link, origin, remote } => self.on_link_up(now, link, origin, &remote, out),
             Input::LinkDown { link, reason } => self.drop_link(now, link, reason, out),
+            Input::Written { link } => self.tell_pairs(now, link, out),
             Input::DialFailed { dial, problem } => self.on_dial_failed(now, dial, &problem, out),
         }
         self.reserve_if_due(out);
@@ -778,7 +779,7 @@ impl Node {
         self.judge_end(now, id, &reason);
         let Some(link) = self.links.remove(&id) else { return };
         if let Some(peer) = &link.peer {
-            self.table_parts(now, &peer.id);
+            self.table_parts(now, &peer.id, id);
         }
         if let Some(token) = link.token {
             let error = match self.closed {

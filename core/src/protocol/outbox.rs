@@ -141,6 +141,11 @@ pub enum Input {
         /// On which link.
         link: LinkId,
     },
+    /// All is written that was to be sent on a link before [`Output::TellWritten`].
+    Written {
+        /// On which link.
+        link: LinkId,
+    },
     /// The user wants something.
     Command(Command),
     /// The time that [`super::Node::next_timer`] named has come (or any other; it does no harm).
@@ -283,6 +288,11 @@ pub enum Output {
         address: Address,
         /// Which of the IP addresses that a host name leads to may be dialled.
         reach: Reach,
+    },
+    /// Answer with [`Input::Written`] when what was to be sent on a link before this is written, if it ever is.
+    TellWritten {
+        /// Which link.
+        link: LinkId,
     },
     /// What was agreed on a link: how to read and write its frames from now on.
     Agree {

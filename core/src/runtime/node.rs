@@ -367,6 +367,11 @@ impl Runtime {
                 Output::Dial { dial, address, reach } => {
                     self.spawn(dial_out(self.clone(), dial, address, reach));
                 }
+                Output::TellWritten { link } => {
+                    if let Some(entry) = links.get(&link) {
+                        entry.queue.tell_written();
+                    }
+                }
                 Output::Agree { link, read, write } => {
                     if let Some(entry) = links.get(&link) {
                         entry.queue.agree(read, write);

@@ -112,6 +112,8 @@ enum Segment {
     Large(Bytes),
     /// A body that may be worth compressing.
     Pack(Arc<Variants>),
+    /// Nothing: somebody wants to know when what stands before it is written.
+    TellWritten,
 }
 
 impl Segment {
@@ -120,6 +122,7 @@ impl Segment {
             Self::Small { bytes, .. } => bytes.len(),
             Self::Large(body) => LENGTH_LEN + body.len(),
             Self::Pack(variants) => LENGTH_LEN + variants.body.len(),
+            Self::TellWritten => 0,
         }
     }
 }
@@ -152,6 +155,8 @@ pub(crate) struct Pieces {
     pub(crate) list: Vec<Piece>,
     pub(crate) frames: u64,
     pub(crate) bytes: usize,
+    /// Whether somebody wants to know when it is written.
+    pub(crate) tell_written: bool,
 }
 
 #[derive(Debug)]
@@ -251,6 +256,18 @@ impl LinkQueue {
         true
     }
 
+    /// Wants to know when the own messages that are queued are written ([`Pieces::tell_written`]).
+    pub(crate) fn tell_written(&self) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if let Some(lane) = state.lanes.get_mut(Class::Own as usize).filter(|_| !state.closing) {
+            lane.segments.push_back(Segment::TellWritten);
+        }
+        if let Some(writer) = state.writer.take() {
+            writer.wake();
+        }
+    }
+
     fn raise(&self, class: Class, slow: bool) {
         match class {
             Class::Own => self.pressure.own.fetch_add(1, Ordering::AcqRel),
@@ -283,11 +300,11 @@ impl LinkQueue {
                 }
             }
         }
-        (pieces.frames, pieces.bytes) = (0, 0);
+        (pieces.frames, pieces.bytes, pieces.tell_written) = (0, 0, false);
         for class in [Class::Control, Class::Own, Class::Relay] {
             self.take_lane(class, &mut state, pieces);
         }
-        if !pieces.list.is_empty() {
+        if !pieces.list.is_empty() || pieces.tell_written {
             return Poll::Ready(Some(()));
         }
         if state.closing {
@@ -324,6 +341,7 @@ impl LinkQueue {
                     pieces.frames += 1;
                     pieces.list.push(Piece::Pack(variants));
                 }
+                Segment::TellWritten => pieces.tell_written = true,
             }
         }
         if lane.full && lane.bytes <= bound / 2 {
@@ -555,6 +573,31 @@ mod tests {
             }
         }
         assert_eq!(marks(&queue), [10, 11, 12, 20, 21, 22, 30, 31, 32]);
+    }
+
+    /// S-20: not before the last of them, and only once.
+    #[test]
+    fn it_is_told_when_what_was_queued_is_written() {
+        let queue = queue();
+        for mark in 0..3 {
+            assert!(queue.push(Class::Own, &body(mark, TAKE_BYTES - 10), &mut None));
+        }
+        queue.tell_written();
+        assert!(queue.push(Class::Own, &body(3, 10), &mut None));
+        assert!(queue.push(Class::Control, &body(4, 10), &mut None));
+        let mut pieces = Pieces::default();
+        let mut take = || {
+            let taken = queue.poll_take(&mut Context::from_waker(Waker::noop()), &mut pieces);
+            taken.map(|_| (pieces.frames, pieces.tell_written))
+        };
+        let taken = std::array::from_fn(|_| take());
+        let told = |frames, told| Poll::Ready((frames, told));
+        assert_eq!(taken, [told(2, false), told(2, false), told(1, true), Poll::Pending]);
+        queue.tell_written();
+        assert_eq!([take(), take()], [told(0, true), Poll::Pending], "there was nothing to write");
+        queue.close();
+        queue.tell_written();
+        assert_eq!(take(), told(0, false), "the writer ends");
     }
 
     /// L-31, L-33

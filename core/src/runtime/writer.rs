@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::node::Runtime;
 use super::queue::{LinkQueue, Piece, Pieces, TrafficCounters};
-use crate::protocol::CloseReason;
+use crate::protocol::{CloseReason, Input};
 
 /// Bodies from this size on are compressed on a thread of their own, because it takes longer than
 /// other links should wait.
@@ -35,6 +35,9 @@ pub(super) async fn run(runtime: Arc<Runtime>, queue: Arc<LinkQueue>, mut stream
         if let Err(reason) = written {
             queue.kill();
             return runtime.write_failed(queue.link, reason);
+        }
+        if pieces.tell_written {
+            runtime.feed_one(Input::Written { link: queue.link });
         }
     }
     let _ = timeout(SHUTDOWN, stream.shutdown()).await;

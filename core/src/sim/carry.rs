@@ -139,6 +139,12 @@ impl Network {
                     self.feed(dial.from, input, None);
                 }
             }
+            Happening::Written(end) => {
+                let (node, state) = (self.wires.end(end).node, self.wires.end(end).state);
+                if state == State::Open {
+                    self.feed(node, Input::Written { link: end.link() }, None);
+                }
+            }
             Happening::Linger(end) => {
                 if self.wires.end(end).state == State::Lingering {
                     self.link_down(end, CloseReason::Duplicate);
@@ -213,6 +219,11 @@ impl Network {
                     let dial = Dial { from: node, life: self.hosts[node.0].life, id: dial, address, since };
                     let latency = self.rng.random_range(self.options.latency.clone());
                     self.schedule(since + latency, Happening::Knock { dial, latency });
+                }
+                Output::TellWritten { link } => {
+                    let end = EndId::of(link);
+                    let at = self.arrival_time(end.other());
+                    self.schedule(at, Happening::Written(end));
                 }
                 Output::Agree { .. } => {}
                 Output::Keep { key, value } => {

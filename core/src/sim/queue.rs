@@ -28,6 +28,8 @@ pub(super) enum Happening {
     Up(EndId),
     /// A dial came to nothing.
     DialFailed { dial: Dial, problem: &'static str },
+    /// What was to be sent from an end has been.
+    Written(EndId),
     /// An end that only reads has read for long enough.
     Linger(EndId),
 }

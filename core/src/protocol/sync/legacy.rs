@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::identity::{MessageId, NodeId};
 use crate::protocol::handshake::Dialect;
 use crate::protocol::node::{Node, Timer};
-use crate::protocol::outbox::{Class, Event, LinkId, Now, Outbox};
+use crate::protocol::outbox::{Class, Event, LinkId, Now, Outbox, Output};
 use crate::protocol::records::{self, RecordError};
 use crate::wire::codes::{code, kind};
 use crate::wire::value::{self, Limits, Pack, Payload, Value, ValueError};
@@ -21,9 +21,11 @@ use crate::wire::{Form, Message};
 /// How many seconds an own write may be stamped ahead of the clock: to be another message than one
 /// before, or newer than another's. As for broadcasts (M-15).
 const MAX_AHEAD: i64 = 5;
-/// Bytes of pairs that a new neighbour is told at once.
+/// Bytes of pairs that a new neighbour is told at once. It is told more when those are written, which is as
+/// fast as it reads.
 const PAIRS_AT_ONCE: usize = 64 << 10;
-/// How long after those it is told more: 6 MiB in a second, about as much as 0.7 reads.
+/// How long after those a py2p is told more. It reads 1,024 bytes at once, and hangs up when those end right
+/// behind a length field, which is the likelier the more there is to read.
 const PAIRS_PAUSE: Duration = Duration::from_millis(10);
 /// The form of the records that are kept.
 const RECORD: u8 = 1;
@@ -523,6 +525,13 @@ impl Node {
         }
     }
 
+    /// A link ended: nobody there is to be told anything any more.
+    pub(super) fn legacy_parts(&mut self, link: LinkId) {
+        if let Some(table) = self.legacy_mut() {
+            table.joining.remove(&link);
+        }
+    }
+
     /// Tells a new neighbour the next pairs of the table.
     pub(in crate::protocol) fn tell_pairs(&mut self, now: Now, link: LinkId, out: &mut Outbox) {
         let Some(table) = self.legacy_mut() else { return };
@@ -545,9 +554,14 @@ impl Node {
             // Of the user's own, because none of it may be dropped.
             self.send_pair(now, link, &key, &held, Class::Own, out);
         }
+        let peer = self.links.get(&link).and_then(|link| link.peer.as_ref());
+        let is_py2p = peer.is_some_and(|peer| peer.dialect == Dialect::Py2p);
         if let (Some(next), Some(table)) = (next, self.legacy_mut()) {
             table.joining.insert(link, next);
-            self.set_timer(now.mono + PAIRS_PAUSE, Timer::Pairs(link));
+            match is_py2p {
+                true => self.set_timer(now.mono + PAIRS_PAUSE, Timer::Pairs(link)),
+                false => out.outputs.push(Output::TellWritten { link }),
+            }
         }
     }
 
@@ -619,7 +633,7 @@ mod tests {
     use super::*;
     use crate::identity::ProtocolId;
     use crate::protocol::handshake::Handshake;
-    use crate::protocol::{Address, Identity, Input, Origin, Output, Remote, TableOptions, Trust};
+    use crate::protocol::{Address, CloseReason, Identity, Input, Origin, Remote, TableOptions, Trust};
 
     const WALL: i64 = 1_700_000_000;
 
@@ -671,11 +685,16 @@ mod tests {
         meet(&mut node, LinkId(1), "4Anna", &mut out);
         let (mut keys, mut most, mut turns) = (Vec::new(), 0, 0);
         loop {
-            let mut bytes = 0;
+            let (mut bytes, mut asked) = (0, 0);
             for output in &out.outputs {
+                if let Output::TellWritten { link } = output {
+                    assert_eq!(*link, LinkId(1));
+                    asked += 1;
+                }
                 let Output::Send { body, .. } = output else { continue };
                 let message = Message::read(body.clone(), &Limits::default()).unwrap();
                 if message.code() == Some(code::STORE) {
+                    assert_eq!(asked, 0, "it is told when the last of them is written");
                     let Some(Said::Pair { key, held }) = Said::read(&message) else { panic!("{message:?}") };
                     bytes += key.len() + held.value.len();
                     keys.push(key);
@@ -683,13 +702,35 @@ mod tests {
             }
             most = most.max(bytes);
             out.clear();
-            let Some(next) = node.next_timer().filter(|next| *next < Duration::from_secs(1)) else { break };
+            if asked == 0 {
+                break;
+            }
             turns += 1;
-            assert_eq!(next, PAIRS_PAUSE * turns);
-            node.handle(at(10 * u64::from(turns)), Input::Tick, &mut out);
+            node.handle(at(0), Input::Written { link: LinkId(1) }, &mut out);
         }
         assert!(keys.len() == 1000 && keys.is_sorted(), "{} keys", keys.len());
         assert!((PAIRS_AT_ONCE..PAIRS_AT_ONCE + 2000).contains(&most) && turns > 10, "{most} bytes at once");
+        node.handle(at(0), Input::Written { link: LinkId(1) }, &mut out);
+        assert!(out.outputs.is_empty());
+        // A py2p is told by the clock.
+        meet(&mut node, LinkId(3), "4Pyth", &mut out);
+        node.links.get_mut(&LinkId(3)).unwrap().peer.as_mut().unwrap().dialect = Dialect::Py2p;
+        out.clear();
+        node.handle(at(0), Input::Written { link: LinkId(3) }, &mut out);
+        let told = |out: &Outbox| out.outputs.iter().any(|output| matches!(output, Output::Send { .. }));
+        assert!(told(&out) && !out.outputs.iter().any(|output| matches!(output, Output::TellWritten { .. })));
+        assert_eq!(node.next_timer(), Some(PAIRS_PAUSE));
+        out.clear();
+        node.handle(at(10), Input::Tick, &mut out);
+        assert!(told(&out));
+        // Whoever leaves before that is told no more, and forgotten.
+        meet(&mut node, LinkId(2), "4Berta", &mut out);
+        assert!(node.legacy().unwrap().joining.contains_key(&LinkId(2)));
+        node.handle(at(0), Input::LinkDown { link: LinkId(2), reason: CloseReason::Remote }, &mut out);
+        assert!(!node.legacy().unwrap().joining.contains_key(&LinkId(2)));
+        out.clear();
+        node.handle(at(0), Input::Written { link: LinkId(2) }, &mut out);
+        assert!(out.outputs.is_empty());
     }
 
     /// S-13

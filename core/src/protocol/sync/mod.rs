@@ -375,9 +375,11 @@ impl Node {
     }
 
     /// A link to a peer ended, not always the only one.
-    pub(super) fn table_parts(&mut self, now: Now, peer: &NodeId) {
-        if let Ok(Rules::Convergent(_)) = self.rules() {
-            self.convergent_parts(now, peer);
+    pub(super) fn table_parts(&mut self, now: Now, peer: &NodeId, link: LinkId) {
+        match self.rules() {
+            Ok(Rules::Legacy(_)) => self.legacy_parts(link),
+            Ok(Rules::Convergent(_)) => self.convergent_parts(now, peer),
+            Err(_) => {}
         }
     }
 
