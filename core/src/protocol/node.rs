@@ -450,8 +450,7 @@ impl Node {
 
     /// Entries whose seals were verified, or what the driver took for such.
     fn on_verified(&mut self, now: Now, from: LinkId, message: Message, genuine: &[usize], out: &mut Outbox) {
-        let is_entries = message.header().kind == kind::WHISPER && message.code() == Some(code::ENTRIES);
-        if self.sync.is_none() || !is_entries {
+        if self.sync.is_none() || !message.is_entries() {
             self.on_message(now, from, message, out);
         } else if self.is_neighbours(now, from, &message, out) {
             self.on_entries(now, from, &message, genuine, out);

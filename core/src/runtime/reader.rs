@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::node::Runtime;
 use super::pace::Pace;
 use super::queue::{LinkQueue, TrafficCounters};
-use super::seals::{is_entries, verified};
+use super::seals::verified;
 use super::writer::REST_AFTER;
 use crate::protocol::{CloseReason, Handshake, Input};
 use crate::wire::codes::kind;
@@ -235,7 +235,7 @@ async fn hand_in(runtime: &Arc<Runtime>, queue: &LinkQueue, batch: &mut Batch) {
     let heavy = std::mem::take(&mut batch.bytes) >= TURN_BYTES;
     batch.frames = 0;
     let sealed = matches!(runtime.envelope, Envelope::Sealed(_));
-    let verified = match sealed && batch.messages.iter().any(is_entries) {
+    let verified = match sealed && batch.messages.iter().any(Message::is_entries) {
         true => verified(runtime, link, &mut batch.messages).await,
         false => Vec::new(),
     };

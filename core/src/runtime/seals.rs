@@ -1,6 +1,7 @@
 //! Verifies seals on all cores before the machine is given what they stand behind: behind its lock, with
 //! nothing else moving meanwhile, a table of any size would hold up everyone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,8 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::node::Runtime;
 use crate::protocol::{Input, LinkId};
-use crate::wire::codes::{code, kind};
-use crate::wire::{Envelope, Message};
+use crate::wire::{DIGEST_LEN, Envelope, Message};
 
 /// Fewer seals than this are left to the machine, and no thread gets fewer: handing them over costs about
 /// as much as verifying one.
@@ -66,6 +66,13 @@ impl Verifiers {
     }
 }
 
+/// The first of those that claim the same digest. Once that is kept, the machine wants no other; so whoever
+/// says the same again and again has it verified once.
+fn distinct(seals: impl Iterator<Item = Seal>) -> Vec<Seal> {
+    let mut claimed = HashSet::new();
+    seals.filter(|seal| claimed.insert(seal.body.first_chunk::<DIGEST_LEN>().copied())).collect()
+}
+
 /// Makes inputs of what came on a link, with the seals in it verified where there are many.
 pub(super) async fn verified(runtime: &Runtime, link: LinkId, messages: &mut Vec<Message>) -> Vec<Input> {
     let now = runtime.now();
@@ -74,7 +81,8 @@ pub(super) async fn verified(runtime: &Runtime, link: LinkId, messages: &mut Vec
             let seals = node.seals_to_verify(now, link, message);
             seals.into_iter().map(move |(at, body)| Seal { of, at, body })
         };
-        messages.iter().enumerate().filter(|(_, message)| is_entries(message)).flat_map(of_message).collect()
+        let entries = messages.iter().enumerate().filter(|(_, message)| message.is_entries());
+        distinct(entries.flat_map(of_message))
     });
     let genuine = match seals.len() {
         0..LEAST => vec![Vec::new(); messages.len()],
@@ -87,16 +95,20 @@ pub(super) async fn verified(runtime: &Runtime, link: LinkId, messages: &mut Vec
     messages.drain(..).zip(genuine).map(input).collect()
 }
 
-/// Whether a message holds entries of a table.
-pub(super) fn is_entries(message: &Message) -> bool {
-    message.header().kind == kind::WHISPER && message.code() == Some(code::ENTRIES)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::{KeyPair, NodeId, ProtocolId};
     use crate::wire::Form;
+    use crate::wire::codes::{code, kind};
+
+    /// S-69
+    #[test]
+    fn the_same_is_verified_once() {
+        let seal = |(at, claim): (usize, u8)| Seal { of: at, at, body: vec![claim; 40 + at].into() };
+        let seals = distinct([1, 2, 1, 1, 3, 2].into_iter().enumerate().map(seal));
+        assert_eq!(seals.iter().map(|seal| seal.at).collect::<Vec<_>>(), [0, 1, 4]);
+    }
 
     /// S-68: what is found genuine is, and stands in the order in which it came.
     #[tokio::test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rmp::Marker;
 
 use super::body;
-use super::codes::kind;
+use super::codes::{code, kind};
 use super::frame::DIGEST_LEN;
 use super::seal::{self, Envelope, Purpose, SEAL_LEN, SealError};
 use super::value::{self, Limits, Pack, Payload, Value, ValueError};
@@ -344,6 +344,11 @@ impl Message {
     /// The first payload element if it is an integer: the code.
     pub fn code(&self) -> Option<u64> {
         self.header.code(self.unsealed())
+    }
+
+    /// Whether it brings entries of a table, or acknowledges some.
+    pub(crate) fn is_entries(&self) -> bool {
+        self.header.kind == kind::WHISPER && self.code() == Some(code::ENTRIES)
     }
 
     /// Where the second payload element begins: the user's part, behind the code.
