@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::ConfigError;
+use crate::error_code::ErrorCode;
 use crate::identity::NodeId;
 use crate::protocol::{AddressError, CommandError, TableError};
 use crate::store::{DataError, OpenError, StoreError};
@@ -140,37 +141,47 @@ pub enum Error {
 }
 
 impl Error {
+    /// The kind of error.
+    pub fn kind(&self) -> ErrorCode {
+        match self {
+            Self::Address(_) => ErrorCode::Address,
+            Self::Config(_) => ErrorCode::Config,
+            Self::Data(_) => ErrorCode::Data,
+            Self::Store(_) => ErrorCode::Store,
+            Self::Unsupported { .. } => ErrorCode::Unsupported,
+            Self::Listen { .. } => ErrorCode::Listen,
+            Self::Connect(_) => ErrorCode::Connect,
+            Self::Unreachable(_) => ErrorCode::Unreachable,
+            Self::Unproven(_) => ErrorCode::Unproven,
+            Self::NotConnected(_) => ErrorCode::NotConnected,
+            Self::TimedOut(_) => ErrorCode::TimedOut,
+            Self::Unanswered(_) => ErrorCode::Unanswered,
+            Self::TooMany(_) => ErrorCode::TooMany,
+            Self::NeedsTls(_) => ErrorCode::NeedsTls,
+            Self::SearchOver(_) => ErrorCode::SearchOver,
+            Self::Value(_) => ErrorCode::Value,
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::Full { .. } => ErrorCode::Full,
+            Self::Repeated => ErrorCode::Repeated,
+            Self::Lease { .. } => ErrorCode::Lease,
+            Self::TableFull { .. } => ErrorCode::TableFull,
+            Self::Nil => ErrorCode::Nil,
+            Self::NotAMap { .. } => ErrorCode::NotAMap,
+            Self::Key { .. } => ErrorCode::Key,
+            Self::Code { .. } => ErrorCode::Code,
+            Self::Lagged { .. } => ErrorCode::Lagged,
+            Self::Closed => ErrorCode::Closed,
+        }
+    }
+
     /// The kind of error as a stable word.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Address(_) => "address",
-            Self::Config(_) => "config",
-            Self::Data(_) => "data",
-            Self::Store(_) => "store",
-            Self::Unsupported { .. } => "unsupported",
-            Self::Listen { .. } => "listen",
-            Self::Connect(_) => "connect",
-            Self::Unreachable(_) => "unreachable",
-            Self::Unproven(_) => "unproven",
-            Self::NotConnected(_) => "not_connected",
-            Self::TimedOut(_) => "timed_out",
-            Self::Unanswered(_) => "unanswered",
-            Self::TooMany(_) => "too_many",
-            Self::NeedsTls(_) => "needs_tls",
-            Self::SearchOver(_) => "search_over",
-            Self::Value(_) => "value",
-            Self::TooLarge { .. } => "too_large",
-            Self::Full { .. } => "full",
-            Self::Repeated => "repeated",
-            Self::Lease { .. } => "lease",
-            Self::TableFull { .. } => "table_full",
-            Self::Nil => "nil",
-            Self::NotAMap { .. } => "not_a_map",
-            Self::Key { .. } => "key",
-            Self::Code { .. } => "code",
-            Self::Lagged { .. } => "lagged",
-            Self::Closed => "closed",
-        }
+        self.kind().as_str()
+    }
+
+    /// The kind of error as a stable number, which is negative.
+    pub fn status(&self) -> i32 {
+        self.kind().status()
     }
 }
 

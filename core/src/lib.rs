@@ -14,6 +14,7 @@ mod bucket;
 mod config;
 #[cfg(feature = "net")]
 mod error;
+mod error_code;
 pub mod identity;
 #[cfg(feature = "net")]
 mod mesh;
@@ -32,6 +33,7 @@ pub mod wire;
 pub use config::{Config, ConfigError};
 #[cfg(feature = "net")]
 pub use error::Error;
+pub use error_code::ErrorCode;
 #[cfg(feature = "net")]
 pub use mesh::{
     Answer, Ban, Builder, Candidate, Encryption, Event, Known, Mesh, Message, Messages, Peer, PeerBook,

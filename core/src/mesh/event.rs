@@ -86,6 +86,15 @@ pub enum Event {
     },
 }
 
+#[cfg(test)]
+mod tests {
+    /// As `Item`, from which each is made: what is moved for every message is small.
+    #[test]
+    fn events_are_small() {
+        assert!(size_of::<super::Event>() <= 144, "{}", size_of::<super::Event>());
+    }
+}
+
 /// A neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {

@@ -10,6 +10,7 @@ mod stats;
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,7 +28,7 @@ pub use stats::Stats;
 use crate::config::ConfigError;
 use crate::error::Error;
 use crate::identity::{KeyPair, MessageId, NodeId, ProtocolId};
-use crate::protocol::{Address, Command, Identity, Now, Received, Role, Target, Trust};
+use crate::protocol::{Address, Command, CommandError, Identity, Now, Received, Role, Target, Trust};
 use crate::runtime::{Item, Runtime};
 use crate::wire::Payload;
 use crate::wire::codes::{code, kind};
@@ -264,10 +265,26 @@ impl Mesh {
     /// As [`Mesh::broadcast`], but fails with [`Error::Full`] or [`Error::Repeated`] instead of
     /// waiting; then nothing was sent to anyone.
     pub fn try_broadcast(&self, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
+        self.try_broadcast_code(code::BROADCAST, payload)
+    }
+
+    /// As [`Mesh::try_broadcast`], under a code of the user's own, 0x31 or more.
+    ///
+    /// # Errors
+    /// As of [`Mesh::try_broadcast`]; [`Error::Code`].
+    pub fn try_broadcast_as(
+        &self,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<SendReport, Error> {
+        self.try_broadcast_code(user_code(code)?, payload)
+    }
+
+    fn try_broadcast_code(&self, code: u64, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
         if !self.runtime.0.has_own_room() {
             return Err(Error::Full { peers: self.runtime.0.full_peers() });
         }
-        let (now, message) = self.pack(kind::BROADCAST, code::BROADCAST, payload)?;
+        let (now, message) = self.pack(kind::BROADCAST, code, payload)?;
         self.send_packed(now, message).map_err(|unsent| match unsent {
             Unsent::Repeated(_) => Error::Repeated,
             Unsent::Failed(error) => error,
@@ -344,6 +361,48 @@ impl Mesh {
         self.runtime.0.whisper(peer.clone(), message).await
     }
 
+    /// As [`Mesh::send`], to a neighbour, without waiting.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] if the node is no neighbour, [`Error::Full`] if a link has no room for more.
+    /// Then nothing was sent.
+    pub fn try_send(&self, peer: &NodeId, payload: &(impl Payload + ?Sized)) -> Result<SendReport, Error> {
+        self.try_whisper(peer, code::WHISPER, payload)
+    }
+
+    /// As [`Mesh::try_send`], under a code of the user's own, 0x31 or more.
+    ///
+    /// # Errors
+    /// As of [`Mesh::try_send`]; [`Error::Code`].
+    pub fn try_send_as(
+        &self,
+        peer: &NodeId,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<SendReport, Error> {
+        self.try_whisper(peer, user_code(code)?, payload)
+    }
+
+    fn try_whisper(
+        &self,
+        peer: &NodeId,
+        code: u64,
+        payload: &(impl Payload + ?Sized),
+    ) -> Result<SendReport, Error> {
+        let runtime = &self.runtime.0;
+        if !runtime.has_own_room() {
+            return Err(Error::Full { peers: runtime.full_peers() });
+        }
+        if runtime.is_closed() {
+            return Err(Error::Closed);
+        }
+        let (_, message) = self.pack(kind::WHISPER, code, payload)?;
+        match runtime.whisper_to_neighbour(peer, &message) {
+            true => Ok(SendReport { id: message.id(), links: 1 }),
+            false => Err(CommandError::NotConnected { peer: peer.clone() }.into()),
+        }
+    }
+
     /// Sends to one node under a code of the user's own, 0x31 or more.
     pub async fn send_as(
         &self,
@@ -417,12 +476,74 @@ impl Mesh {
     /// A program that calls this takes requests and searches of others ([`Event::Request`],
     /// [`Event::Search`]) from then on, unless [`Mesh::on_request`] or [`Mesh::on_search`] does.
     pub async fn next_event(&self) -> Option<Event> {
-        self.runtime.0.takes_events();
+        self.take_requests();
+        self.take_searches();
         let item = self.runtime.0.inbox.next().await?;
-        Some(match item {
+        Some(self.event(item))
+    }
+
+    /// Puts the events that wait, messages included, `most` at most, at the end of `events`, without waiting
+    /// for any. Returns how many; 0 if nothing waits. The queue is that of [`Mesh::next_event`].
+    ///
+    /// Requests and searches are among them once they were asked for ([`Mesh::take_requests`],
+    /// [`Mesh::take_searches`]). [`Mesh::poll_ready`] tells when to look again.
+    ///
+    /// ```
+    /// use peernet::{Event, Mesh};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let a = Mesh::builder().open().await?;
+    /// let b = Mesh::builder().open().await?;
+    /// let mut events = Vec::new();
+    /// assert_eq!(a.try_events(&mut events, 64)?, 0);
+    /// b.connect(&a.address().to_string()).await?;
+    /// std::future::poll_fn(|cx| a.poll_ready(cx)).await;
+    /// assert_eq!(a.try_events(&mut events, 64)?, 1);
+    /// assert!(matches!(&events[..], [Event::Connected { peer, .. }] if peer == b.id()));
+    /// # Ok::<(), peernet::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the node is closed and all is read.
+    pub fn try_events(&self, events: &mut Vec<Event>, most: usize) -> Result<usize, Error> {
+        let inbox = &self.runtime.0.inbox;
+        let mut take = || inbox.try_take(most, |_| true, |item| events.push(self.event(item)));
+        match take() {
+            // What came before the end was taken in before the flag was set.
+            0 if most > 0 && inbox.is_closed() => match take() {
+                0 => Err(Error::Closed),
+                taken => Ok(taken),
+            },
+            taken => Ok(taken),
+        }
+    }
+
+    /// Ready when there is an event to read, or the node is closed. Otherwise the task is woken when that is
+    /// so: only that of the last call, and once. It takes nothing, and someone else may have read the event
+    /// by the time this task looks.
+    pub fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        self.runtime.0.inbox.poll_ready(cx)
+    }
+
+    /// Requests of others are among the events from now on, unless [`Mesh::on_request`] takes them: to be
+    /// called by a program that reads events and answers requests. [`Mesh::next_event`] does it by itself.
+    pub fn take_requests(&self) {
+        self.runtime.0.reads_requests();
+    }
+
+    /// As [`Mesh::take_requests`], for searches of others.
+    pub fn take_searches(&self) {
+        self.runtime.0.reads_searches();
+    }
+
+    #[inline]
+    fn event(&self, item: Item) -> Event {
+        match item {
             Item::Message(received) => Event::Message(self.message(received)),
             Item::Request(request) => Event::Request(*request),
-            Item::Search(search) => Event::Search(*search),
+            Item::Search(search) => Event::Search(search),
             Item::Connected { peer, address } => Event::Connected { peer, address },
             Item::Disconnected { peer, reason } => Event::Disconnected { peer, reason },
             Item::SlowPeer { peer } => Event::SlowPeer { peer },
@@ -435,7 +556,7 @@ impl Mesh {
                 Event::Superseded { key, value, by }
             }
             Item::Lagged(count) => Event::Lagged { count },
-        })
+        }
     }
 
     /// The messages as a stream, which ends when the node is closed. An item is an error only when

@@ -10,6 +10,7 @@ use crate::identity::NodeId;
 use crate::protocol::{CommandError, Received, Refusal};
 use crate::runtime::Runtime;
 use crate::wire::codes::{code, kind};
+use crate::wire::value::skip;
 use crate::wire::{Limits, Payload, Value, ValueError};
 
 /// Elements that stand before the payload: the code and the number of a request, and the word of an
@@ -42,6 +43,11 @@ impl Request {
     /// What is asked, unpacked. Unpacks anew with every call.
     pub fn payload(&self) -> Vec<Value> {
         payload(&self.received, BEFORE_REQUEST)
+    }
+
+    /// What is asked, as it is packed: msgpack values, one after the other.
+    pub fn packed(&self) -> &[u8] {
+        packed(&self.received, BEFORE_REQUEST)
     }
 
     /// Answers. Waits while a neighbour's queue is full, as [`Mesh::send`] does.
@@ -114,6 +120,11 @@ impl Answer {
     pub fn payload(&self) -> Vec<Value> {
         payload(&self.received, BEFORE_ANSWER)
     }
+
+    /// The answer, as it is packed: msgpack values, one after the other.
+    pub fn packed(&self) -> &[u8] {
+        packed(&self.received, BEFORE_ANSWER)
+    }
 }
 
 impl fmt::Debug for Answer {
@@ -128,6 +139,13 @@ fn payload(received: &Received, before: usize) -> Vec<Value> {
     let mut values = received.message.values(&Limits::default()).unwrap_or_default();
     values.drain(..before.min(values.len()));
     values
+}
+
+/// As [`payload`], packed.
+fn packed(received: &Received, before: usize) -> &[u8] {
+    let packed = received.message.packed();
+    let behind = (0..before).try_fold(0, |at, _| skip(packed, at, &Limits::default()));
+    behind.ok().and_then(|at| packed.get(at..)).unwrap_or_default()
 }
 
 /// A payload behind numbers of the protocol's own.

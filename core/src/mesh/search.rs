@@ -64,7 +64,10 @@ impl Query {
 /// A question of another node, from [`Mesh::on_search`] or [`Event::Search`](super::Event::Search). Whoever has nothing to
 /// say to it drops it.
 #[derive(Clone)]
-pub struct Search {
+pub struct Search(Arc<Asked>);
+
+/// Apart, so that events stay small.
+struct Asked {
     received: Received,
     note: Note,
     hops: u64,
@@ -74,42 +77,42 @@ pub struct Search {
 impl Search {
     pub(crate) fn new(runtime: &Arc<Runtime>, hops: u64, received: Received) -> Option<Self> {
         let note = Note::read(&received.message, code::SEARCH)?;
-        Some(Self { received, note, hops, runtime: Arc::downgrade(runtime) })
+        Some(Self(Arc::new(Asked { received, note, hops, runtime: Arc::downgrade(runtime) })))
     }
 
     /// Its id.
     pub fn id(&self) -> &[u8] {
-        &self.note.id
+        &self.0.note.id
     }
 
     /// Its type.
     pub fn kind(&self) -> &[u8] {
-        &self.note.kind
+        &self.0.note.kind
     }
 
     /// Its data.
     pub fn data(&self) -> &[u8] {
-        &self.note.data
+        &self.0.note.data
     }
 
     /// The links that it may go over.
     pub fn limit(&self) -> u64 {
-        self.note.limit
+        self.0.note.limit
     }
 
     /// The links that it went over before the last one. Nobody can prove that.
     pub fn hops(&self) -> u64 {
-        self.hops
+        self.0.hops
     }
 
     /// Who asks.
     pub fn sender(&self) -> &NodeId {
-        &self.received.sender
+        &self.0.received.sender
     }
 
     /// Whether it is proven who asks, and what: where authors sign.
     pub fn verified(&self) -> bool {
-        self.received.verified()
+        self.0.received.verified()
     }
 
     /// Sends something that was found, up to 1,024 bytes, back to whoever asked: with the question's type, and
@@ -129,17 +132,17 @@ impl Search {
         kind: impl Into<Vec<u8>>,
         data: impl Into<Vec<u8>>,
     ) -> Result<(), Error> {
-        let runtime = self.runtime.upgrade().filter(|runtime| !runtime.is_closed()).ok_or(Error::Closed)?;
-        let question = *self.received.message.id().as_bytes();
+        let runtime = self.0.runtime.upgrade().filter(|runtime| !runtime.is_closed()).ok_or(Error::Closed)?;
+        let question = *self.0.received.message.id().as_bytes();
         let (id, kind, data) = (id.into(), kind.into(), data.into());
-        let found = Note { question: Some(question), id, kind, data, limit: self.note.limit };
+        let found = Note { question: Some(question), id, kind, data, limit: self.0.note.limit };
         let message = runtime.pack_note(code::FOUND, &found)?;
         Ok(runtime.find(&question, message)?)
     }
 
     /// Bytes it keeps in memory, roughly.
     pub(crate) fn weight(&self) -> usize {
-        2 * self.received.message.body().len()
+        2 * self.0.received.message.body().len()
     }
 }
 
@@ -150,7 +153,7 @@ impl fmt::Debug for Search {
             .field("id", &self.id())
             .field("kind", &self.kind())
             .field("data", &self.data())
-            .field("hops", &self.hops)
+            .field("hops", &self.0.hops)
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ const PLENTY: usize = 192;
 pub(crate) enum Item {
     Message(Received),
     Request(Box<Request>),
-    Search(Box<Search>),
+    Search(Search),
     Connected { peer: NodeId, address: Option<Address> },
     Disconnected { peer: NodeId, reason: CloseReason },
     SlowPeer { peer: NodeId },
@@ -55,6 +56,8 @@ struct Arriving {
     lagged: u64,
     /// The program did not make room in time; drop until it has.
     overrun: bool,
+    /// Who is told when something has come ([`Inbox::poll_ready`]).
+    waiting: Option<Waker>,
     closed: bool,
 }
 
@@ -192,8 +195,7 @@ impl Inbox {
             if let Some(item) = self.try_next() {
                 return Some(item);
             }
-            let closed = self.arriving().closed;
-            if closed {
+            if self.is_closed() {
                 // What came before the end was taken in before the flag was set.
                 return self.try_next();
             }
@@ -201,9 +203,34 @@ impl Inbox {
         }
     }
 
+    /// Whether there is anything to read, were it only the end. If not, whoever asked last is woken once
+    /// there is.
+    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.arriving();
+        if !leaving.is_empty() || !state.items.is_empty() || state.lagged > 0 || state.closed {
+            return Poll::Ready(());
+        }
+        match &mut state.waiting {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Whether no more will come. What came before may still be there.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.arriving().closed
+    }
+
     /// No more will come.
     pub(crate) fn close(&self) {
-        self.arriving().closed = true;
+        let waiting = {
+            let mut state = self.arriving();
+            state.closed = true;
+            state.waiting.take()
+        };
+        waiting.into_iter().for_each(Waker::wake);
         self.room.notify_waiters();
         self.news.notify_waiters();
         self.news.notify_one();
@@ -246,6 +273,9 @@ impl Drop for Intake<'_> {
     fn drop(&mut self) {
         if self.state.items.len() >= PLENTY {
             self.inbox.plenty.store(true, Ordering::Release);
+        }
+        if let Some(waker) = self.state.waiting.take() {
+            waker.wake();
         }
         self.inbox.news.notify_one();
     }

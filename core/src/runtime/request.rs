@@ -24,8 +24,10 @@ pub(crate) type FoundRows = mpsc::Receiver<Result<(u64, Received), CommandError>
 pub(super) struct Taker {
     requests: Mutex<Option<Handler<Request>>>,
     searches: Mutex<Option<Handler<Search>>>,
-    /// Whether the program reads events.
-    reads_events: AtomicBool,
+    /// Whether the program reads requests among its events.
+    reads_requests: AtomicBool,
+    /// Whether the program reads searches among its events.
+    reads_searches: AtomicBool,
 }
 
 impl Runtime {
@@ -65,11 +67,14 @@ impl Runtime {
         *self.taker.requests.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
     }
 
-    /// The program reads events, so it may be given requests there.
-    pub(crate) fn takes_events(&self) {
-        if !self.taker.reads_events.load(Ordering::Relaxed) {
-            self.taker.reads_events.store(true, Ordering::Release);
-        }
+    /// The program may be given requests among its events.
+    pub(crate) fn reads_requests(&self) {
+        raise(&self.taker.reads_requests);
+    }
+
+    /// The program may be given searches among its events.
+    pub(crate) fn reads_searches(&self) {
+        raise(&self.taker.reads_searches);
     }
 
     /// Gives a request to whoever takes it.
@@ -78,7 +83,7 @@ impl Runtime {
         if let Some(handler) = handler {
             return handler(request);
         }
-        if !self.taker.reads_events.load(Ordering::Acquire) {
+        if !self.taker.reads_requests.load(Ordering::Acquire) {
             return request.refuse(Refusal::NotTaken);
         }
         if let Some(Item::Request(request)) = self.inbox.offer(Item::Request(Box::new(request))) {
@@ -96,8 +101,8 @@ impl Runtime {
         if let Some(handler) = handler {
             return handler(search);
         }
-        let reads = self.taker.reads_events.load(Ordering::Acquire);
-        if reads && self.inbox.offer(Item::Search(Box::new(search))).is_some() {
+        let reads = self.taker.reads_searches.load(Ordering::Acquire);
+        if reads && self.inbox.offer(Item::Search(search)).is_some() {
             TrafficCounters::add(&self.traffic.searches_dropped, 1);
         }
     }
@@ -137,5 +142,12 @@ impl Runtime {
         core.node.handle(now, Input::Command(Command::Find { note }), &mut core.out);
         self.settle(guard);
         Ok(())
+    }
+}
+
+/// Sets a flag that mostly is set already.
+fn raise(flag: &AtomicBool) {
+    if !flag.load(Ordering::Relaxed) {
+        flag.store(true, Ordering::Release);
     }
 }

@@ -60,6 +60,16 @@ impl Changes {
     }
 }
 
+impl Changes {
+    /// As the stream, with the values as they are packed. Whoever asked last is woken.
+    pub fn poll_packed(&mut self, cx: &Context<'_>) -> Poll<Option<Result<protocol::Change, Error>>> {
+        self.watcher.poll(cx).map(|seen| match seen? {
+            Seen::Change(change) => Some(Ok(change)),
+            Seen::Lagged(count) => Some(Err(Error::Lagged { count })),
+        })
+    }
+}
+
 impl Stream for Changes {
     type Item = Result<Change, Error>;
 

@@ -29,4 +29,4 @@ pub use compression::{CompressionCounters, DecompressError, Method};
 pub use frame::{DIGEST_LEN, Decoder, FrameError, LENGTH_LEN, MAX_FRAME};
 pub use message::{Form, Header, Message, MessageError};
 pub use seal::{Envelope, SEAL_LEN, SealError};
-pub use value::{Limits, Pack, Payload, Value, ValueError};
+pub use value::{Limits, Pack, Packed, Payload, Value, ValueError};

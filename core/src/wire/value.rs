@@ -559,6 +559,87 @@ tuples!(
     8: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7;
 );
 
+/// Values that are packed already: a payload, or with just one of them a value.
+///
+/// ```
+/// use peernet::wire::{Limits, Packed, Payload, Value};
+///
+/// let mut bytes = Vec::new();
+/// ("hello", 5).pack_all(&mut bytes)?;
+/// let packed = Packed::new(&bytes, &Limits::default())?;
+/// assert_eq!(packed.count(), 2);
+/// assert!(Packed::new(b"\xa5hel", &Limits::default()).is_err());
+/// # Ok::<(), peernet::wire::ValueError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packed<'a> {
+    bytes: &'a [u8],
+    count: usize,
+}
+
+impl<'a> Packed<'a> {
+    /// Any number of values, one after the other. They go out as they are here, in whichever of msgpack's
+    /// forms each is written.
+    ///
+    /// # Errors
+    /// As of [`unpack`], if `bytes` are anything else.
+    pub fn new(bytes: &'a [u8], limits: &Limits) -> Result<Self, ValueError> {
+        let mut reader = Reader::new(bytes, 0, 0, limits)?;
+        let mut count = 0;
+        while !reader.rest.is_empty() {
+            reader.announce(1, reader.at())?;
+            reader.walk(1)?;
+            count += 1;
+        }
+        Ok(Self { bytes, count })
+    }
+
+    /// Exactly one value.
+    ///
+    /// # Errors
+    /// As of [`unpack`], if `bytes` are anything else.
+    pub fn one(bytes: &'a [u8], limits: &Limits) -> Result<Self, ValueError> {
+        validate(bytes, 1, limits)?;
+        Ok(Self { bytes, count: 1 })
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+impl Payload for Packed<'_> {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn pack_all(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        out.extend_from_slice(self.bytes);
+        Ok(())
+    }
+
+    fn size_hint(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Only one value is a value.
+impl Pack for Packed<'_> {
+    fn pack(&self, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        match self.count {
+            0 => Err(ValueError::Truncated { at: 0 }),
+            1 => self.pack_all(out),
+            _ => Err(ValueError::Trailing { at: skip(self.bytes, 0, &Limits::default())? }),
+        }
+    }
+
+    fn size_hint(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// Runs `pack`, and cuts `out` back to what it was if that fails.
 fn restoring(
     out: &mut Vec<u8>,
@@ -730,16 +811,56 @@ pub fn skip(bytes: &[u8], at: usize, limits: &Limits) -> Result<usize, ValueErro
     Ok(reader.at())
 }
 
-/// The head of a value, with the contents of those that hold no other values.
-enum Token<'a> {
+/// The head of a value, with the contents of those that hold no other values: what [`token`] reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Token<'a> {
+    /// Nothing.
     Nil,
+    /// Truth.
     Bool(bool),
+    /// An integer.
     Int(i128),
+    /// A number with a fraction.
     Float(f64),
+    /// Text.
     Str(&'a str),
+    /// Bytes.
     Bin(&'a [u8]),
+    /// A list of so many values, which follow.
     Array(usize),
+    /// So many pairs of a key and a value, which follow.
     Map(usize),
+}
+
+/// Reads the head at offset `at` of `bytes`, and returns it with the offset of what comes next. Copies
+/// nothing, and keeps nothing: who reads values token by token bounds how deep and how many himself, or
+/// has had them checked before ([`validate`]).
+///
+/// # Errors
+/// [`ValueError`] as of [`unpack`], its offset counted from the beginning of `bytes`. A container that
+/// announces more values than there are bytes left is [`ValueError::Truncated`].
+///
+/// ```
+/// use peernet::wire::value::{Token, token};
+///
+/// let bytes = b"\x92\xa2hi\x05";
+/// assert_eq!(token(bytes, 0), Ok((Token::Array(2), 1)));
+/// assert_eq!(token(bytes, 1), Ok((Token::Str("hi"), 4)));
+/// assert_eq!(token(bytes, 4), Ok((Token::Int(5), 5)));
+/// assert!(token(bytes, 5).is_err());
+/// ```
+pub fn token(bytes: &[u8], at: usize) -> Result<(Token<'_>, usize), ValueError> {
+    let mut reader = Reader::new(bytes, at, 1, &Limits::default())?;
+    let token = reader.token()?;
+    let values = match token {
+        Token::Array(len) => len,
+        Token::Map(len) => len.saturating_mul(2),
+        _ => 0,
+    };
+    match values <= reader.rest.len() {
+        true => Ok((token, reader.at())),
+        false => Err(ValueError::Truncated { at }),
+    }
 }
 
 /// The one reader behind [`unpack`] and [`validate`], so that their verdicts cannot differ.
@@ -1144,6 +1265,43 @@ mod tests {
         let mut out = Vec::new();
         item.pack(&mut out).unwrap();
         out
+    }
+
+    #[test]
+    fn packed_values_go_out_as_they_are() {
+        let limits = Limits { max_values: 4, ..Limits::default() };
+        for (bytes, count) in
+            [(&b""[..], 0), (b"\xc0", 1), (b"\xcd\x00\x05\xa1a", 2), (b"\x93\x01\x02\x03", 1)]
+        {
+            let values = Packed::new(bytes, &limits).unwrap();
+            let mut out = Vec::new();
+            values.pack_all(&mut out).unwrap();
+            assert_eq!((values.count(), &out[..]), (count, bytes));
+            assert_eq!(Packed::one(bytes, &limits).is_ok(), count == 1);
+            assert_eq!(values.pack(&mut Vec::new()).is_ok(), count == 1);
+        }
+        // One too many, whether announced or just there.
+        assert!(Packed::new(b"\x94\x01\x02\x03\x04", &limits).is_err());
+        assert!(Packed::new(b"\x01\x02\x03\x04\x05", &limits).is_err());
+        assert!(Packed::new(b"\x01\xa2a", &limits).is_err());
+    }
+
+    /// Every token of any bytes that are values leads to the next, and no bytes mislead it.
+    #[test]
+    fn tokens_lead_to_the_end() {
+        let bytes = b"\x82\xa1a\x93\xc0\xc2\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00\xc4\x01\xff\xff";
+        let (mut at, mut tokens) = (0, Vec::new());
+        while at < bytes.len() {
+            let (token, next) = token(bytes, at).unwrap();
+            assert!(next > at);
+            (at, tokens) = (next, [tokens, vec![token]].concat());
+        }
+        use Token::{Array, Bin, Bool, Float, Int, Map, Nil, Str};
+        assert_eq!(tokens, [Map(2), Str("a"), Array(3), Nil, Bool(false), Float(1.5), Bin(b"\xff"), Int(-1)]);
+        for wrong in [&b""[..], b"\xc1", b"\xa2a", b"\x91", b"\xdf\xff\xff\xff\xff\x00", b"\xd4\x00\x00"] {
+            assert!(token(wrong, 0).is_err(), "{wrong:02x?}");
+        }
+        assert!(token(b"\x00", 2).is_err());
     }
 
     /// The verdict of both readers, which must be the same.
