@@ -470,6 +470,11 @@ impl Mesh {
         Ok(1 + more)
     }
 
+    /// Whether the node was closed. What it received before may still wait to be read.
+    pub fn is_closed(&self) -> bool {
+        self.runtime.0.is_closed()
+    }
+
     /// The next event of any kind, messages included; `None` when the node is closed and all is
     /// read. There is one queue: what is read here is not read by [`Mesh::recv`].
     ///
@@ -483,7 +488,8 @@ impl Mesh {
     }
 
     /// Puts the events that wait, messages included, `most` at most, at the end of `events`, without waiting
-    /// for any. Returns how many; 0 if nothing waits. The queue is that of [`Mesh::next_event`].
+    /// for any. Returns how many; 0 if nothing waits. The queue is that of [`Mesh::next_event`]. A program
+    /// with an event type of its own gets them as that.
     ///
     /// Requests and searches are among them once they were asked for ([`Mesh::take_requests`],
     /// [`Mesh::take_searches`]). [`Mesh::poll_ready`] tells when to look again.
@@ -507,9 +513,9 @@ impl Mesh {
     ///
     /// # Errors
     /// [`Error::Closed`] when the node is closed and all is read.
-    pub fn try_events(&self, events: &mut Vec<Event>, most: usize) -> Result<usize, Error> {
+    pub fn try_events<E: From<Event>>(&self, events: &mut Vec<E>, most: usize) -> Result<usize, Error> {
         let inbox = &self.runtime.0.inbox;
-        let mut take = || inbox.try_take(most, |_| true, |item| events.push(self.event(item)));
+        let mut take = || inbox.try_take(most, |_| true, |item| events.push(self.event(item).into()));
         match take() {
             // What came before the end was taken in before the flag was set.
             0 if most > 0 && inbox.is_closed() => match take() {

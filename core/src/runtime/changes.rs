@@ -28,6 +28,15 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn wake_later(&mut self, cx: &Context<'_>) {
+        match &mut self.waiting {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+}
+
 /// The queue between a table and one that watches it.
 #[derive(Debug)]
 pub(crate) struct Watcher {
@@ -77,7 +86,17 @@ impl Watcher {
         if state.closed {
             return Poll::Ready(None);
         }
-        state.waiting = Some(cx.waker().clone());
+        state.wake_later(cx);
+        Poll::Pending
+    }
+
+    /// Whether there is anything to read, were it only the end.
+    pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if !state.changes.is_empty() || state.lagged > 0 || state.closed {
+            return Poll::Ready(());
+        }
+        state.wake_later(cx);
         Poll::Pending
     }
 }

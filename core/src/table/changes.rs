@@ -61,6 +61,12 @@ impl Changes {
 }
 
 impl Changes {
+    /// Ready when there is something to read, or no more will come. Otherwise whoever asked last is woken when
+    /// that is so. It takes nothing.
+    pub fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        self.watcher.poll_ready(cx)
+    }
+
     /// As the stream, with the values as they are packed. Whoever asked last is woken.
     pub fn poll_packed(&mut self, cx: &Context<'_>) -> Poll<Option<Result<protocol::Change, Error>>> {
         self.watcher.poll(cx).map(|seen| match seen? {

@@ -1,0 +1,25 @@
+//! What the bindings of peernet to other languages need, and no Rust program does.
+//!
+//! Programs in other languages bring no tokio runtime, are woken and do not await, wait with a time-out, and
+//! may fork. So:
+//!
+//! - the library has a [`Runtime`] of its own, which the first node starts and the last one ends;
+//! - a [`Node`] is a mesh, or a table that is a mesh too, with calls that wait up to a [`Wait`];
+//! - [`Events`] is its one queue: the program is woken once when something comes, and takes it out in batches;
+//! - requests and searches that are answered later wait as numbers ([`Asked`]).
+//!
+//! Every entry of a binding begins with [`check_process`].
+
+mod asked;
+mod error;
+mod events;
+mod node;
+mod runtime;
+mod wait;
+
+pub use asked::Asked;
+pub use error::Error;
+pub use events::{Event, Events};
+pub use node::{Network, Node};
+pub use runtime::{Runtime, check_process};
+pub use wait::Wait;

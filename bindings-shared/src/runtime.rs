@@ -1,0 +1,132 @@
+//! The threads that nodes run on.
+
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use peernet::ErrorCode;
+use tokio::runtime::{Builder, Handle};
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::wait::Wait;
+
+/// How long the end of the last node waits for the threads to end. What they may still do is write to a
+/// store; then they are left to themselves.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// The process that has the threads; 0 while there are none.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+static STATE: Mutex<State> = Mutex::new(State { current: Weak::new(), count: 0 });
+
+struct State {
+    current: Weak<Runtime>,
+    /// Those that have not ended yet: besides the current one, those that are ending.
+    count: usize,
+}
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Fails in a process that was forked while nodes were open: it has none of the threads that these need, and
+/// may have locks that nobody will open. Costs one system call while nodes are open, and nothing before.
+///
+/// # Errors
+/// [`ErrorCode::Forked`].
+pub fn check_process() -> Result<(), Error> {
+    match OWNER.load(Ordering::Acquire) {
+        0 => Ok(()),
+        owner if owner == process::id() => Ok(()),
+        _ => Err(Error::told(
+            ErrorCode::Forked,
+            "this process was forked from one with open nodes, whose threads it does not have; \
+             open nodes after the fork, or start another program",
+        )),
+    }
+}
+
+/// The library's own tokio runtime: there is one while there are nodes. The first node starts it; the last
+/// to go ends its threads, so that the library can be unloaded then.
+#[derive(Debug)]
+pub struct Runtime {
+    /// Taken when it ends.
+    tokio: Option<tokio::runtime::Runtime>,
+    handle: Handle,
+}
+
+impl Runtime {
+    /// The runtime, started if there is none.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forked`]; [`ErrorCode::Internal`] if the system has no threads left.
+    pub fn get() -> Result<Arc<Self>, Error> {
+        // Before the lock, which nobody may open in a forked process.
+        check_process()?;
+        let mut state = state();
+        if let Some(runtime) = state.current.upgrade() {
+            return Ok(runtime);
+        }
+        let failed = |error| Error::new(ErrorCode::Internal, format!("cannot start threads: {error}"));
+        let tokio =
+            Builder::new_multi_thread().thread_name("peernet").enable_all().build().map_err(failed)?;
+        let handle = tokio.handle().clone();
+        let runtime = Arc::new(Self { tokio: Some(tokio), handle });
+        state.current = Arc::downgrade(&runtime);
+        state.count += 1;
+        OWNER.store(process::id(), Ordering::Release);
+        Ok(runtime)
+    }
+
+    /// Runs a future on the calling thread until it is done. One that is not done in time is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TimedOut`]; [`ErrorCode::Reentrant`] on one of the runtime's own threads, which would wait
+    /// for itself; those of the future.
+    pub fn block_on<T, E: Into<Error>>(
+        &self,
+        wait: Wait,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error> {
+        if Handle::try_current().is_ok() {
+            let problem = "called from where messages are read, which must not wait; use another thread";
+            return Err(Error::told(ErrorCode::Reentrant, problem));
+        }
+        let limit = match wait {
+            Wait::Forever => return self.handle.block_on(future).map_err(Into::into),
+            Wait::AtMost(limit) => limit,
+            Wait::Never => Duration::ZERO,
+        };
+        let done = self.handle.block_on(async { timeout(limit, future).await });
+        done.map_err(|_| Error::timed_out())?.map_err(Into::into)
+    }
+
+    /// For tasks of the binding's own.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let tokio = self.tokio.take();
+        if check_process().is_err() {
+            // Its threads are in another process.
+            return std::mem::forget(tokio);
+        }
+        if let Some(tokio) = tokio {
+            match Handle::try_current() {
+                // One of its own threads cannot wait for them.
+                Ok(_) => tokio.shutdown_background(),
+                Err(_) => tokio.shutdown_timeout(SHUTDOWN),
+            }
+        }
+        let mut state = state();
+        state.count -= 1;
+        if state.count == 0 {
+            OWNER.store(0, Ordering::Release);
+        }
+    }
+}
