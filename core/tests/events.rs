@@ -25,7 +25,7 @@ impl Wake for Count {
 async fn pair() -> (Mesh, Mesh) {
     let (a, b) = (Mesh::builder().open().await.unwrap(), Mesh::builder().open().await.unwrap());
     b.connect(&a.address().to_string()).await.unwrap();
-    let mut events = Vec::new();
+    let mut events = Vec::<Event>::new();
     read(&a, &mut events, |event| matches!(event, Event::Connected { .. })).await;
     read(&b, &mut events, |event| matches!(event, Event::Connected { .. })).await;
     (a, b)
@@ -54,7 +54,7 @@ async fn events_come_in_order_and_as_many_as_wanted() {
         b.broadcast(&(number,)).await.unwrap();
     }
     b.broadcast(&("end",)).await.unwrap();
-    let mut events = Vec::new();
+    let mut events = Vec::<Event>::new();
     assert_eq!(a.try_events(&mut events, 0).unwrap(), 0);
     read(&a, &mut events, is_end).await;
     let numbers: Vec<_> = events
@@ -79,7 +79,7 @@ async fn who_asked_last_is_woken_once() {
         b.broadcast(&("more",)).await.unwrap();
     }
     b.broadcast(&("end",)).await.unwrap();
-    let mut events = Vec::new();
+    let mut events = Vec::<Event>::new();
     while !events.last().is_some_and(is_end) {
         a.try_events(&mut events, 64).unwrap();
         tokio::task::yield_now().await;
@@ -100,7 +100,7 @@ async fn the_end_wakes_and_comes_behind_everything() {
     timeout(PATIENCE, std::future::poll_fn(|cx| a.poll_ready(cx))).await.unwrap();
     let waiting = async {
         loop {
-            let mut events = Vec::new();
+            let mut events = Vec::<Event>::new();
             match b.try_events(&mut events, 64) {
                 Ok(0) => std::future::poll_fn(|cx| b.poll_ready(cx)).await,
                 Ok(_) => {}
@@ -111,7 +111,7 @@ async fn the_end_wakes_and_comes_behind_everything() {
     let (error, ()) = tokio::join!(timeout(PATIENCE, waiting), b.close());
     assert!(matches!(error.unwrap(), Error::Closed));
     a.close().await;
-    let mut events = Vec::new();
+    let mut events = Vec::<Event>::new();
     assert!(a.try_events(&mut events, 64).unwrap() > 0);
     assert!(events.iter().any(is_end));
     assert!(matches!(a.try_events(&mut events, 64), Err(Error::Closed)));
@@ -122,13 +122,13 @@ async fn the_end_wakes_and_comes_behind_everything() {
 #[tokio::test]
 async fn requests_come_to_programs_that_asked_for_them() {
     let (a, b) = pair().await;
-    let mut events = Vec::new();
+    let mut events = Vec::<Event>::new();
     a.try_events(&mut events, 64).unwrap();
     let refused = b.request(a.id(), &("anyone?",), PATIENCE).await;
     assert!(matches!(refused, Err(Error::Unanswered(_))), "{refused:?}");
     a.take_requests();
     let answering = async {
-        let mut events = Vec::new();
+        let mut events = Vec::<Event>::new();
         read(&a, &mut events, |event| matches!(event, Event::Request(_))).await;
         let Some(Event::Request(request)) = events.pop() else { panic!("no request") };
         assert_eq!(request.packed(), b"\xa7anyone?\x05");
@@ -143,7 +143,7 @@ async fn requests_come_to_programs_that_asked_for_them() {
 async fn sending_without_waiting_is_to_neighbours() {
     let (a, b) = pair().await;
     let report = b.try_send(a.id(), &("end",)).unwrap();
-    let mut events = Vec::new();
+    let mut events = Vec::<Event>::new();
     read(&a, &mut events, is_end).await;
     assert!(matches!(events.last(), Some(Event::Message(message)) if message.id() == report.id));
     let stranger = Mesh::builder().encryption(Encryption::Plaintext).open().await.unwrap();
