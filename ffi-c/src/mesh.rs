@@ -1,0 +1,349 @@
+//! Nodes: what a mesh can do, and so every other kind.
+
+use std::ffi::c_char;
+use std::sync::{Arc, OnceLock};
+
+use node::identity::NodeId;
+use node::{Mesh, SendReport};
+use peernet_bindings::{Error, Node};
+
+use crate::args;
+use crate::events::{PollFd, peernet_event};
+use crate::guard::{Does, guard};
+use crate::handle;
+use crate::options::peernet_options;
+use crate::status::peernet_status;
+
+/// A node. Handles are numbers: 0 is none, none is ever used again, and one that was closed gives
+/// PEERNET_ERR_CLOSED wherever it is used. Any thread may use any handle at any time. A forked child gets
+/// PEERNET_ERR_FORKED for nodes that were open before the fork.
+pub type peernet_mesh = u64;
+
+/// Bytes that the text of any node's id takes at most, its NUL included.
+pub const PEERNET_ID_SIZE: usize = 129;
+/// Bytes that the text of any address takes at most, its NUL included.
+pub const PEERNET_ADDRESS_SIZE: usize = 272;
+
+/// What became of a message that was sent. Begin with PEERNET_REPORT_INIT.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct peernet_report {
+    /// The size of this struct: set by the initialiser.
+    pub struct_size: usize,
+    /// The message's id: the same on every node.
+    pub id: [u8; 32],
+    /// Into how many links' queues it went. 0 for a broadcast means that nobody will hear it.
+    pub links: u64,
+}
+
+/// A node that is open, with what C programs have of it.
+pub(crate) struct Open {
+    pub(crate) node: Node,
+    /// Readable while events wait, once it was asked for.
+    pub(crate) fd: OnceLock<PollFd>,
+}
+
+/// The node of a handle.
+pub(crate) fn find(handle: peernet_mesh) -> Result<Arc<Open>, Error> {
+    handle::get(handle)
+}
+
+/// Gives a node a handle.
+pub(crate) fn open(node: Node) -> Result<peernet_mesh, Error> {
+    handle::open(Arc::new(Open { node, fd: OnceLock::new() }))
+}
+
+/// Fills a report, if one is wanted.
+pub(crate) unsafe fn report(place: *mut peernet_report, report: SendReport) -> Result<(), Error> {
+    if place.is_null() {
+        return Ok(());
+    }
+    let report = peernet_report {
+        struct_size: size_of::<peernet_report>(),
+        id: *report.id.as_bytes(),
+        links: report.links as u64,
+    };
+    // SAFETY: not null, and so a report of some version's header.
+    unsafe { args::fill(place, &report, "report") }
+}
+
+/// Opens a node of a mesh: it listens, and connects to those named in the options.
+///
+/// `options` may be null for defaults. On success `*mesh` is its handle, to be closed with peernet_mesh_close;
+/// on failure it is 0. The first node starts the library's threads, the last one ends them.
+///
+/// Errors: PEERNET_ERR_CONFIG, PEERNET_ERR_ADDRESS, PEERNET_ERR_LISTEN, PEERNET_ERR_DATA, PEERNET_ERR_STORE,
+/// PEERNET_ERR_UNSUPPORTED, PEERNET_ERR_ARGUMENT. Not within a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_open(
+    options: *const peernet_options,
+    mesh: *mut peernet_mesh,
+) -> peernet_status {
+    guard(Does::Receive, || {
+        let place = args::out(mesh, "mesh")?;
+        // SAFETY: not null; the options are null or begin with their size.
+        let options = unsafe {
+            mesh.write(0);
+            peernet_options::read(options)
+        }?;
+        // SAFETY: texts in options are null or end with a NUL.
+        let builder = unsafe { options.apply(Mesh::builder()) }?;
+        let handle = open(Node::open_mesh(builder)?)?;
+        // SAFETY: checked above.
+        unsafe { place.put(handle) };
+        Ok(())
+    })
+}
+
+/// Writes the node's id, base58 text with a NUL behind it, into `text`, which has room for `size` bytes;
+/// PEERNET_ID_SIZE are always enough. Errors: PEERNET_ERR_TOO_LARGE if they are not, PEERNET_ERR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_id(
+    mesh: peernet_mesh,
+    text: *mut c_char,
+    size: usize,
+) -> peernet_status {
+    guard(Does::Use, || {
+        let open = find(mesh)?;
+        // SAFETY: `text` is null or has `size` bytes.
+        unsafe { args::put_text(text, size, open.node.mesh().id().as_str(), "text") }
+    })
+}
+
+/// Writes the address that others are told, as host:port. As peernet_mesh_id; PEERNET_ADDRESS_SIZE bytes are
+/// always enough.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_address(
+    mesh: peernet_mesh,
+    text: *mut c_char,
+    size: usize,
+) -> peernet_status {
+    guard(Does::Use, || {
+        let open = find(mesh)?;
+        // SAFETY: `text` is null or has `size` bytes.
+        unsafe { args::put_text(text, size, &open.node.mesh().address().to_string(), "text") }
+    })
+}
+
+/// Writes the address that the node listens on, as host:port. As peernet_mesh_address.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_listening(
+    mesh: peernet_mesh,
+    text: *mut c_char,
+    size: usize,
+) -> peernet_status {
+    guard(Does::Use, || {
+        let open = find(mesh)?;
+        // SAFETY: `text` is null or has `size` bytes.
+        unsafe { args::put_text(text, size, &open.node.mesh().listening().to_string(), "text") }
+    })
+}
+
+/// Writes the id of the subnet, which nodes must have in common to join each other. As peernet_mesh_id.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_protocol(
+    mesh: peernet_mesh,
+    text: *mut c_char,
+    size: usize,
+) -> peernet_status {
+    guard(Does::Use, || {
+        let open = find(mesh)?;
+        // SAFETY: `text` is null or has `size` bytes.
+        unsafe { args::put_text(text, size, open.node.mesh().protocol().as_str(), "text") }
+    })
+}
+
+/// Connects to the node at `address`, host:port or id@host:port, and waits until the handshake is done. From
+/// then on the link is dialled again with back-off whenever it breaks, until peernet_mesh_disconnect or
+/// peernet_mesh_close.
+///
+/// `id` may be null; else the id of the node that is there is written into its `size` bytes, of which
+/// PEERNET_ID_SIZE are always enough. `timeout_ms` in milliseconds, negative waits as long as it takes. When the
+/// time is over the attempt goes on, and PEERNET_EVENT_CONNECTED tells of a link that comes of it.
+///
+/// Errors: PEERNET_ERR_CONNECT, PEERNET_ERR_ADDRESS, PEERNET_ERR_TIMED_OUT, PEERNET_ERR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_connect(
+    mesh: peernet_mesh,
+    address: *const c_char,
+    timeout_ms: i32,
+    id: *mut c_char,
+    size: usize,
+) -> peernet_status {
+    let wait = args::wait(timeout_ms);
+    guard(Does::Wait(wait), || {
+        // SAFETY: null or ends with a NUL.
+        let address = unsafe { args::text(address, "address") }?;
+        let peer = find(mesh)?.node.connect(address, wait)?;
+        match id.is_null() {
+            true => Ok(()),
+            // SAFETY: not null, and so has `size` bytes.
+            false => unsafe { args::put_text(id, size, peer.as_str(), "id") },
+        }
+    })
+}
+
+/// Closes the link to a neighbour, and does not dial it again. Waits only for the node to take note, up to
+/// `timeout_ms` milliseconds. Errors: PEERNET_ERR_NOT_CONNECTED, PEERNET_ERR_ID, PEERNET_ERR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_disconnect(
+    mesh: peernet_mesh,
+    peer: *const c_char,
+    timeout_ms: i32,
+) -> peernet_status {
+    let wait = args::wait(timeout_ms);
+    guard(Does::Wait(wait), || {
+        // SAFETY: null or ends with a NUL.
+        let peer = unsafe { args::peer(peer) }?;
+        let open = find(mesh)?;
+        open.node.block_on(wait, open.node.mesh().disconnect(&peer))
+    })
+}
+
+/// Sends to every node of the subnet.
+///
+/// `payload` is `len` bytes of packed values, one after the other, as a peernet_writer makes them. The bytes are
+/// copied. `timeout_ms` in milliseconds: while a neighbour's queue is full this waits so long; negative as long
+/// as it takes (a neighbour that takes nothing is closed in time), 0 not at all. `report` may be null.
+///
+/// Errors, and then nothing was sent: PEERNET_ERR_VALUE, PEERNET_ERR_TOO_LARGE, PEERNET_ERR_FULL and
+/// PEERNET_ERR_REPEATED without waiting, PEERNET_ERR_TIMED_OUT, PEERNET_ERR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_broadcast(
+    mesh: peernet_mesh,
+    payload: *const u8,
+    len: usize,
+    timeout_ms: i32,
+    report: *mut peernet_report,
+) -> peernet_status {
+    // SAFETY: as of this function.
+    unsafe { broadcast(mesh, None, payload, len, timeout_ms, report) }
+}
+
+/// As peernet_mesh_broadcast, under a code of the program's own, 0x31 or more: only nodes with a hook for it see
+/// it, all relay it. Errors besides: PEERNET_ERR_CODE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_broadcast_as(
+    mesh: peernet_mesh,
+    code: u64,
+    payload: *const u8,
+    len: usize,
+    timeout_ms: i32,
+    report: *mut peernet_report,
+) -> peernet_status {
+    // SAFETY: as of this function.
+    unsafe { broadcast(mesh, Some(code), payload, len, timeout_ms, report) }
+}
+
+unsafe fn broadcast(
+    mesh: peernet_mesh,
+    code: Option<u64>,
+    payload: *const u8,
+    len: usize,
+    timeout_ms: i32,
+    place: *mut peernet_report,
+) -> peernet_status {
+    let wait = args::wait(timeout_ms);
+    guard(Does::Wait(wait), || {
+        // SAFETY: null or `len` bytes.
+        let payload = unsafe { args::payload(payload, len) }?;
+        let sent = find(mesh)?.node.broadcast(code, &payload, wait)?;
+        // SAFETY: null or a report.
+        unsafe { report(place, sent) }
+    })
+}
+
+/// Sends to one node, by its id. If it is no neighbour, the subnet is asked for its address and it is dialled,
+/// which `timeout_ms` bounds besides the node's own limit; with 0 only neighbours are reached.
+///
+/// Payload, time-out and report as of peernet_mesh_broadcast. Errors besides: PEERNET_ERR_ID,
+/// PEERNET_ERR_UNREACHABLE, PEERNET_ERR_UNPROVEN where ids are not proven, PEERNET_ERR_NOT_CONNECTED with 0.
+/// After PEERNET_ERR_TIMED_OUT it may still be sent, once its addressee is found.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_send(
+    mesh: peernet_mesh,
+    peer: *const c_char,
+    payload: *const u8,
+    len: usize,
+    timeout_ms: i32,
+    report: *mut peernet_report,
+) -> peernet_status {
+    // SAFETY: as of this function.
+    unsafe { send(mesh, || args::peer(peer), None, payload, len, timeout_ms, report) }
+}
+
+/// As peernet_mesh_send, under a code of the program's own, 0x31 or more. Errors besides: PEERNET_ERR_CODE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_send_as(
+    mesh: peernet_mesh,
+    peer: *const c_char,
+    code: u64,
+    payload: *const u8,
+    len: usize,
+    timeout_ms: i32,
+    report: *mut peernet_report,
+) -> peernet_status {
+    // SAFETY: as of this function.
+    unsafe { send(mesh, || args::peer(peer), Some(code), payload, len, timeout_ms, report) }
+}
+
+/// Answers the author of a message alone, wherever it is in the subnet. `event` is a message of a batch that was
+/// not freed yet. Everything else as of peernet_mesh_send.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_reply(
+    mesh: peernet_mesh,
+    event: *const peernet_event,
+    payload: *const u8,
+    len: usize,
+    timeout_ms: i32,
+    report: *mut peernet_report,
+) -> peernet_status {
+    // SAFETY: null, or an event of a batch, whose texts live as long.
+    let author = || unsafe {
+        let event = args::object(event, "event")?;
+        if event.peer.is_null() { Err(args::wrong("event is not a message")) } else { args::peer(event.peer) }
+    };
+    // SAFETY: as of this function.
+    unsafe { send(mesh, author, None, payload, len, timeout_ms, report) }
+}
+
+unsafe fn send(
+    mesh: peernet_mesh,
+    peer: impl FnOnce() -> Result<NodeId, Error>,
+    code: Option<u64>,
+    payload: *const u8,
+    len: usize,
+    timeout_ms: i32,
+    place: *mut peernet_report,
+) -> peernet_status {
+    let wait = args::wait(timeout_ms);
+    guard(Does::Wait(wait), || {
+        // SAFETY: null or `len` bytes.
+        let payload = unsafe { args::payload(payload, len) }?;
+        let sent = find(mesh)?.node.send(&peer()?, code, &payload, wait)?;
+        // SAFETY: null or a report.
+        unsafe { report(place, sent) }
+    })
+}
+
+/// Waits until everything that is to outlive the node and happened before is on the disk, up to `timeout_ms`
+/// milliseconds. Errors: PEERNET_ERR_STORE, PEERNET_ERR_TIMED_OUT, PEERNET_ERR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn peernet_mesh_flush(mesh: peernet_mesh, timeout_ms: i32) -> peernet_status {
+    let wait = args::wait(timeout_ms);
+    guard(Does::Wait(wait), || {
+        let open = find(mesh)?;
+        open.node.block_on(wait, open.node.mesh().flush())
+    })
+}
+
+/// Leaves, and closes the handle: writes what is queued, within the node's own limit of some seconds, closes
+/// every link, writes to the disk what waits for it, and stops. Whoever waits with this handle on another thread
+/// is released with PEERNET_ERR_CLOSED. What was received and not read is lost.
+///
+/// For every kind of node. Of several calls with one handle, one succeeds; the others, and all later ones, give
+/// PEERNET_ERR_CLOSED, and do no harm. Not within a callback.
+#[unsafe(no_mangle)]
+pub extern "C" fn peernet_mesh_close(mesh: peernet_mesh) -> peernet_status {
+    guard(Does::Receive, || handle::close::<Open>(mesh)?.node.close())
+}
