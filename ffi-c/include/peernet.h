@@ -107,9 +107,47 @@
 // No, in options with a choice.
 #define PEERNET_NO -1
 
+// Nothing is left to read.
+#define PEERNET_TYPE_END 0
+
+// Nil.
+#define PEERNET_TYPE_NIL 1
+
+// A boolean.
+#define PEERNET_TYPE_BOOL 2
+
+// An integer, -2^63 to 2^64-1.
+#define PEERNET_TYPE_INT 3
+
+// A number with a fraction.
+#define PEERNET_TYPE_FLOAT 4
+
+// Text, in UTF-8.
+#define PEERNET_TYPE_TEXT 5
+
+// Bytes.
+#define PEERNET_TYPE_BYTES 6
+
+// A list: its length, and so many values behind it.
+#define PEERNET_TYPE_ARRAY 7
+
+// A map: its length, and so many pairs of a key and a value behind it.
+#define PEERNET_TYPE_MAP 8
+
+// A sender that is written as text, as js2p and peernet do.
+#define PEERNET_FORM_TEXT 0
+
+// A sender that is written as bytes, as py2p does.
+#define PEERNET_FORM_BYTES 1
+
 // Events that were taken out of a node's queue, in order. It belongs to the program, which frees it with
 // peernet_batch_free. One thread at a time may use it, and it may outlive its node.
 typedef struct peernet_batch peernet_batch;
+
+// Packed values: msgpack, one value after the other. Payloads are written with it, and functions that give
+// values append them to one. It belongs to the program, which frees it with peernet_writer_free. One thread at
+// a time may use it. What is appended is never a part of what is in it already: that would move meanwhile.
+typedef struct peernet_writer peernet_writer;
 
 // What a function returns: `PEERNET_OK`, or one of the negative `PEERNET_ERR_...`. Values never change and are
 // never given to another error; a later library may return ones that this header does not know.
@@ -214,6 +252,58 @@ typedef struct {
   // Into how many links' queues it went. 0 for a broadcast means that nobody will hear it.
   uint64_t links;
 } peernet_report;
+
+// A place in packed values. It is a plain struct of the program's, made by peernet_reader_init and copied at
+// will; it owns nothing, and is good for as long as the bytes are. Its size never changes.
+typedef struct {
+  // The values.
+  const uint8_t *data;
+  // Bytes of `data`.
+  size_t len;
+  // Where the next value begins.
+  size_t at;
+} peernet_reader;
+
+// A message on the wire. Begin with PEERNET_MESSAGE_INIT.
+typedef struct {
+  // The size of this struct: set by the initialiser.
+  size_t struct_size;
+  // Its type: 0 a broadcast, 1 about the link, 2 a whisper.
+  uint64_t type;
+  // When, by the author's clock: seconds since 1970 UTC, in tls subnets microseconds.
+  int64_t time;
+  // The author's id, text without a NUL.
+  const uint8_t *sender;
+  // Bytes of `sender`.
+  size_t sender_len;
+  // How the author's id is written: PEERNET_FORM_TEXT or PEERNET_FORM_BYTES.
+  uint32_t sender_form;
+  // Whether it carries its author's seal: 1 or 0. Not looked at by peernet_encode.
+  uint32_t sealed;
+  // Packed values, one after the other, of which the first is the code.
+  const uint8_t *payload;
+  // Bytes of `payload`.
+  size_t payload_len;
+  // Its id. Not looked at by peernet_encode.
+  uint8_t id[32];
+} peernet_message;
+
+// How frames are made up. Begin with PEERNET_CODEC_INIT; null where one is wanted is the same.
+typedef struct {
+  // The size of this struct: set by the initialiser.
+  size_t struct_size;
+  // Codes of the compression methods that both sides have (16 bz2, 17 gzip, 18 lzma, 19 zlib, 32 snappy), in
+  // order: the first is used for writing, all are tried for reading. Unknown ones are passed over.
+  const uint8_t *compression;
+  // Bytes of `compression`.
+  size_t compression_len;
+  // The largest frame, in bytes (0: 16 MiB). A compressed one may not unpack to more.
+  size_t max_frame;
+  // For writing: the 32 bytes of the secret Ed25519 key that seals the message; null for no seal.
+  const uint8_t *secret_key;
+  // For reading: the protocol id of the subnet, if its authors sign; null if not.
+  const char *sealed_protocol;
+} peernet_codec;
 
 // It worked.
 #define PEERNET_OK 0
@@ -479,6 +569,23 @@ peernet_status peernet_mesh_reply(peernet_mesh mesh,
                                   int32_t timeout_ms,
                                   peernet_report *report);
 
+// Appends the neighbours, the nodes that a link leads to directly, to `peers`: an array of maps with `id` (text),
+// `address` (text, or nil if it has none) and `outgoing` (a boolean: whether we dialled it).
+// Errors: PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_peers(peernet_mesh mesh,
+                                  peernet_writer *peers);
+
+// Appends everything that the node counts to `stats`: a map of names and integers. Nothing is dropped without being
+// counted. Errors: PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_stats(peernet_mesh mesh,
+                                  peernet_writer *stats);
+
+// One of what the node counts, by its name in peernet_mesh_stats. Errors: PEERNET_ERR_ARGUMENT if nothing of that name
+// is counted, PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_stat(peernet_mesh mesh,
+                                 const char *name,
+                                 uint64_t *value);
+
 // Waits until everything that is to outlive the node and happened before is on the disk, up to `timeout_ms`
 // milliseconds. Errors: PEERNET_ERR_STORE, PEERNET_ERR_TIMED_OUT, PEERNET_ERR_CLOSED.
 peernet_status peernet_mesh_flush(peernet_mesh mesh, int32_t timeout_ms);
@@ -500,6 +607,170 @@ const char *peernet_status_name(peernet_status status);
 // to the library and lives until the next function fails on this thread, or the thread ends.
 const char *peernet_error_message(void);
 
+// A new writer, with nothing in it. Never null.
+peernet_writer *peernet_writer_new(void);
+
+// Frees a writer and the bytes in it. Null does no harm.
+void peernet_writer_free(peernet_writer *writer);
+
+// Empties a writer, whose memory it keeps for what comes next.
+peernet_status peernet_writer_clear(peernet_writer *writer);
+
+// The bytes that were written, good until the writer is written to, cleared or freed. Null for null.
+const uint8_t *peernet_writer_data(const peernet_writer *writer);
+
+// How many bytes were written; 0 for null.
+size_t peernet_writer_len(const peernet_writer *writer);
+
+// Appends nil.
+peernet_status peernet_writer_nil(peernet_writer *writer);
+
+// Appends a boolean: false for 0, and true for all else.
+peernet_status peernet_writer_bool(peernet_writer *writer, int32_t value);
+
+// Appends an integer.
+peernet_status peernet_writer_int(peernet_writer *writer, int64_t value);
+
+// Appends an integer that is not negative.
+peernet_status peernet_writer_uint(peernet_writer *writer, uint64_t value);
+
+// Appends a number with a fraction.
+peernet_status peernet_writer_float(peernet_writer *writer, double value);
+
+// Appends a text that ends with a NUL. PEERNET_ERR_ARGUMENT if it is not UTF-8.
+peernet_status peernet_writer_text(peernet_writer *writer, const char *text);
+
+// Appends a text of `len` bytes, which may have NULs in it. PEERNET_ERR_ARGUMENT if it is not UTF-8.
+peernet_status peernet_writer_text_len(peernet_writer *writer, const char *text, size_t len);
+
+// Appends `len` bytes as one value.
+peernet_status peernet_writer_bytes(peernet_writer *writer, const uint8_t *data, size_t len);
+
+// Begins an array: the next `count` values are in it. Whoever sends too few of them gets PEERNET_ERR_VALUE then.
+peernet_status peernet_writer_array(peernet_writer *writer,
+                                    uint32_t count);
+
+// Begins a map: the next `count` pairs of values, key and value in turn, are in it.
+peernet_status peernet_writer_map(peernet_writer *writer, uint32_t count);
+
+// Appends values that are packed already, such as a payload that was received. PEERNET_ERR_VALUE if the `len`
+// bytes are anything else.
+peernet_status peernet_writer_packed(peernet_writer *writer, const uint8_t *data, size_t len);
+
+// Makes a reader of `len` bytes of packed values, such as the payload of a message or what is in a writer.
+peernet_status peernet_reader_init(peernet_reader *reader, const uint8_t *data, size_t len);
+
+// Checks all that is left to read: PEERNET_ERR_VALUE unless it is whole values. Payloads of messages and what
+// functions of this library wrote always are.
+peernet_status peernet_reader_check(const peernet_reader *reader);
+
+// The type of the next value, PEERNET_TYPE_..., without reading it; PEERNET_TYPE_END if there is none, or a
+// negative status.
+int32_t peernet_reader_type(const peernet_reader *reader);
+
+// Reads a nil. PEERNET_ERR_TYPE if the next value is something else, and then the reader stays where it is;
+// PEERNET_ERR_END if there is none. So in the following.
+peernet_status peernet_reader_nil(peernet_reader *reader);
+
+// Reads a boolean, as 1 or 0.
+peernet_status peernet_reader_bool(peernet_reader *reader, int32_t *value);
+
+// Reads an integer. PEERNET_ERR_TYPE also for one over 2^63-1: read that with peernet_reader_uint.
+peernet_status peernet_reader_int(peernet_reader *reader, int64_t *value);
+
+// Reads an integer that is not negative. PEERNET_ERR_TYPE also for one that is.
+peernet_status peernet_reader_uint(peernet_reader *reader, uint64_t *value);
+
+// Reads a number: one with a fraction, or the nearest to an integer, as which some peers send 5.0.
+peernet_status peernet_reader_float(peernet_reader *reader, double *value);
+
+// Reads a text, or bytes that are UTF-8, as which some peers send theirs. `*text` leads to its `*len` bytes in
+// what is read, without a NUL behind them.
+peernet_status peernet_reader_text(peernet_reader *reader,
+                                   const char **text,
+                                   size_t *len);
+
+// Reads bytes, or a text as its bytes. `*data` leads to them, `*len` of them, in what is read.
+peernet_status peernet_reader_bytes(peernet_reader *reader, const uint8_t **data, size_t *len);
+
+// Reads the beginning of an array. The next `*count` values are in it.
+peernet_status peernet_reader_array(peernet_reader *reader, size_t *count);
+
+// Reads the beginning of a map. The next `*count` pairs of values, key and value in turn, are in it.
+peernet_status peernet_reader_map(peernet_reader *reader, size_t *count);
+
+// Passes over the next value, with all that is in it. PEERNET_ERR_END if there is none.
+peernet_status peernet_reader_skip(peernet_reader *reader);
+
+// Looks up a key, a text, in the map that is the next value of `map`, which stays where it is. On success `value`
+// stands before the value of the key. PEERNET_ERR_END if the map has no such key, PEERNET_ERR_TYPE if there is no
+// map.
+peernet_status peernet_reader_find(const peernet_reader *map,
+                                   const char *key,
+                                   peernet_reader *value);
+
+// Makes the frame of a message, length field first, and appends it to `frame`. `codec` may be null. If the message
+// begins with PEERNET_MESSAGE_INIT of this header, its id is not set; peernet_decode tells it.
+//
+// Errors, and then nothing is appended: PEERNET_ERR_VALUE if the payload is not packed values,
+// PEERNET_ERR_TOO_LARGE. Needs no node; the pure layer works in any process.
+peernet_status peernet_encode(const peernet_message *message,
+                              const peernet_codec *codec,
+                              peernet_writer *frame);
+
+// Reads the message in the first frame of `len` bytes, which begin with its length field. `codec` may be null.
+//
+// `body`, which is not where the frame is, is emptied and filled with the message; `message`, which begins with PEERNET_MESSAGE_INIT, leads into it
+// and is good until `body` is changed or freed. `used` may be null: then the frame must be all there is. Else it is
+// how many bytes the frame has taken, or, with PEERNET_ERR_END, how many are needed at least.
+//
+// Errors: PEERNET_ERR_MESSAGE if the bytes are no frame, or it holds no message; PEERNET_ERR_END if it is not whole
+// yet and `used` is not null.
+peernet_status peernet_decode(const uint8_t *frame,
+                              size_t len,
+                              const peernet_codec *codec,
+                              peernet_writer *body,
+                              peernet_message *message,
+                              size_t *used);
+
+// Writes the protocol id of a subnet and an encryption, both exactly as they are hashed (a table's subnet ends with
+// 0 or 1; encryptions are Plaintext, SSL, ws, wss, tls/mesh, tls/sync), into the `size` bytes of `id`;
+// PEERNET_ID_SIZE are always enough. Errors: PEERNET_ERR_TOO_LARGE if they are not. Needs no node.
+peernet_status peernet_protocol_id(const char *subnet,
+                                   const char *encryption,
+                                   char *id,
+                                   size_t size);
+
+// Writes the id of a node at `host` and `port`, by 0.7's rule: `salt` is what tells nodes of one address apart. As
+// peernet_protocol_id. Errors besides: PEERNET_ERR_ID if `protocol` is no protocol id.
+peernet_status peernet_node_id(const char *host,
+                               uint16_t port,
+                               const char *protocol,
+                               const char *salt,
+                               char *id,
+                               size_t size);
+
+// Writes the id of the node that has a public Ed25519 key, of 32 bytes, in a tls subnet. As peernet_node_id.
+peernet_status peernet_key_id(const uint8_t *public_key, const char *protocol, char *id, size_t size);
+
+// Whether a text is the id of a node: PEERNET_OK, or PEERNET_ERR_ID. Needs no node.
+peernet_status peernet_id_check(const char *id);
+
+// Writes the integer in `len` bytes, the greatest first, in base58, into the `size` bytes of `text`. Twice as many as
+// `len`, and two more, are always enough. Needs no node.
+peernet_status peernet_base58_encode(const uint8_t *data,
+                                     size_t len,
+                                     char *text,
+                                     size_t size);
+
+// Reads an integer in base58 into the `size` bytes of `data`, the greatest first, without zeros before it; `*len` is
+// how many it takes, none for zero. Errors: PEERNET_ERR_ID if the text is none, or its integer over 1024 bytes;
+// PEERNET_ERR_TOO_LARGE if `size` is too small. Needs no node.
+peernet_status peernet_base58_decode(const char *text,
+                                     uint8_t *data,
+                                     size_t size,
+                                     size_t *len);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -511,3 +782,7 @@ const char *peernet_error_message(void);
     { sizeof(peernet_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 }
 // A report to be filled.
 #define PEERNET_REPORT_INIT { sizeof(peernet_report), { 0 }, 0 }
+// A message to be encoded, or to be filled.
+#define PEERNET_MESSAGE_INIT { sizeof(peernet_message), 0, 0, NULL, 0, 0, 0, NULL, 0, { 0 } }
+// Frames without compression and seals.
+#define PEERNET_CODEC_INIT { sizeof(peernet_codec), NULL, 0, 0, NULL, NULL }

@@ -83,7 +83,6 @@ pub(crate) unsafe fn object<'a, T>(object: *const T, name: &str) -> Result<&'a T
 }
 
 /// An object that the caller owns and lends to be changed.
-#[allow(dead_code)] // until there are writers
 pub(crate) unsafe fn object_mut<'a, T>(object: *mut T, name: &str) -> Result<&'a mut T, Error> {
     // SAFETY: null or a valid object that nobody else uses, by the header.
     unsafe { object.as_mut() }.ok_or_else(|| null(name))
@@ -98,6 +97,14 @@ pub(crate) fn out<T>(place: *mut T, name: &str) -> Result<Out<T>, Error> {
     match place.is_null() {
         true => Err(null(name)),
         false => Ok(Out(place)),
+    }
+}
+
+/// Makes a place for what the caller is to free or close say that there is nothing yet.
+pub(crate) unsafe fn clear<T>(place: *mut T, nothing: T) {
+    if !place.is_null() {
+        // SAFETY: not null, and so a place for a T, by the header.
+        unsafe { ptr::write(place, nothing) };
     }
 }
 

@@ -415,10 +415,11 @@ pub unsafe extern "C" fn peernet_mesh_poll(
     timeout_ms: i32,
     batch: *mut *mut peernet_batch,
 ) -> peernet_status {
+    // Also for those that are refused: programs free what they find there.
+    // SAFETY: null or a place for a pointer.
+    unsafe { args::clear(batch, ptr::null_mut()) };
     guard(Does::Receive, || {
         let place = args::out(batch, "batch")?;
-        // SAFETY: not null.
-        unsafe { batch.write(ptr::null_mut()) };
         if most == 0 {
             return Err(args::wrong("most is 0"));
         }

@@ -18,7 +18,7 @@
 //!   "not wanted", say so. Texts go to places of the caller's (`args::put_text`). Values go to a writer of the
 //!   caller's as packed msgpack (`value::writer`): there are no trees of C structs.
 //! - An out-pointer is written on success only, but for handles and pointers to what the caller is to free, which
-//!   are set to 0 or null first.
+//!   are set to 0 or null first, before the guard (`args::clear`).
 //!
 //! # Structs that grow
 //! Every struct begins with `size_t struct_size`, set by whoever makes it: by the program in those that it gives
@@ -42,6 +42,8 @@ mod handle;
 pub mod mesh;
 pub mod options;
 pub mod status;
+pub mod value;
+pub mod wire;
 
 use std::ffi::c_char;
 

@@ -4,6 +4,8 @@ use std::ffi::c_char;
 use std::sync::{Arc, OnceLock};
 
 use node::identity::NodeId;
+use node::wire::Pack;
+use node::wire::value::{pack_array_head, pack_map_head};
 use node::{Mesh, SendReport};
 use peernet_bindings::{Error, Node};
 
@@ -13,6 +15,7 @@ use crate::guard::{Does, guard};
 use crate::handle;
 use crate::options::peernet_options;
 use crate::status::peernet_status;
+use crate::value::peernet_writer;
 
 /// A node. Handles are numbers: 0 is none, none is ever used again, and one that was closed gives
 /// PEERNET_ERR_CLOSED wherever it is used. Any thread may use any handle at any time. A forked child gets
@@ -79,13 +82,12 @@ pub unsafe extern "C" fn peernet_mesh_open(
     options: *const peernet_options,
     mesh: *mut peernet_mesh,
 ) -> peernet_status {
+    // SAFETY: null or a place for a handle.
+    unsafe { args::clear(mesh, 0) };
     guard(Does::Receive, || {
         let place = args::out(mesh, "mesh")?;
-        // SAFETY: not null; the options are null or begin with their size.
-        let options = unsafe {
-            mesh.write(0);
-            peernet_options::read(options)
-        }?;
+        // SAFETY: null, or options that begin with their size.
+        let options = unsafe { peernet_options::read(options) }?;
         // SAFETY: texts in options are null or end with a NUL.
         let builder = unsafe { options.apply(Mesh::builder()) }?;
         let handle = open(Node::open_mesh(builder)?)?;
@@ -323,6 +325,78 @@ unsafe fn send(
         let sent = find(mesh)?.node.send(&peer()?, code, &payload, wait)?;
         // SAFETY: null or a report.
         unsafe { report(place, sent) }
+    })
+}
+
+/// Appends the neighbours, the nodes that a link leads to directly, to `peers`: an array of maps with `id` (text),
+/// `address` (text, or nil if it has none) and `outgoing` (a boolean: whether we dialled it).
+/// Errors: PEERNET_ERR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_peers(
+    mesh: peernet_mesh,
+    peers: *mut peernet_writer,
+) -> peernet_status {
+    guard(Does::Use, || {
+        let found = find(mesh)?.node.mesh().peers();
+        // SAFETY: null or a writer that nobody else uses.
+        unsafe { peernet_writer::borrow(peers) }?.append(|out| {
+            let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
+            pack_array_head(count, out);
+            for peer in found {
+                pack_map_head(3, out);
+                "id".pack(out)?;
+                peer.id.as_str().pack(out)?;
+                "address".pack(out)?;
+                peer.address.map(|address| address.to_string()).pack(out)?;
+                "outgoing".pack(out)?;
+                peer.outgoing.pack(out)?;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Appends everything that the node counts to `stats`: a map of names and integers. Nothing is dropped without being
+/// counted. Errors: PEERNET_ERR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_stats(
+    mesh: peernet_mesh,
+    stats: *mut peernet_writer,
+) -> peernet_status {
+    guard(Does::Use, || {
+        let entries = find(mesh)?.node.mesh().stats().entries();
+        // SAFETY: null or a writer that nobody else uses.
+        unsafe { peernet_writer::borrow(stats) }?.append(|out| {
+            let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            pack_map_head(count, out);
+            for (name, value) in entries {
+                name.pack(out)?;
+                value.pack(out)?;
+            }
+            Ok(())
+        })
+    })
+}
+
+/// One of what the node counts, by its name in peernet_mesh_stats. Errors: PEERNET_ERR_ARGUMENT if nothing of that name
+/// is counted, PEERNET_ERR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_mesh_stat(
+    mesh: peernet_mesh,
+    name: *const c_char,
+    value: *mut u64,
+) -> peernet_status {
+    guard(Does::Use, || {
+        let place = args::out(value, "value")?;
+        // SAFETY: null or ends with a NUL.
+        let name = unsafe { args::text(name, "name") }?;
+        let entries = find(mesh)?.node.mesh().stats().entries();
+        let found = entries.into_iter().find(|(known, _)| *known == name);
+        let (_, count) =
+            found.ok_or_else(|| args::wrong(format!("nothing of the name {name} is counted")))?;
+        // SAFETY: checked above.
+        unsafe { place.put(count) };
+        Ok(())
     })
 }
 

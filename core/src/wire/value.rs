@@ -690,6 +690,27 @@ fn pack_bin(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     Ok(())
 }
 
+/// Writes the head of an array of `len` values, which are to follow.
+///
+/// ```
+/// use peernet::wire::{Pack, value::pack_array_head};
+///
+/// let mut out = Vec::new();
+/// pack_array_head(2, &mut out);
+/// "hi".pack(&mut out)?;
+/// 5.pack(&mut out)?;
+/// assert_eq!(out, b"\x92\xa2hi\x05");
+/// # Ok::<(), peernet::wire::ValueError>(())
+/// ```
+pub fn pack_array_head(len: u32, out: &mut Vec<u8>) {
+    written(encode::write_array_len(out, len));
+}
+
+/// Writes the head of a map of `len` pairs, whose keys and values are to follow in turn.
+pub fn pack_map_head(len: u32, out: &mut Vec<u8>) {
+    written(encode::write_map_len(out, len));
+}
+
 fn check_pack_depth(depth: usize) -> Result<(), ValueError> {
     if depth < MAX_DEPTH {
         Ok(())
@@ -700,7 +721,7 @@ fn check_pack_depth(depth: usize) -> Result<(), ValueError> {
 
 fn pack_array(items: &[Value], out: &mut Vec<u8>, depth: usize) -> Result<(), ValueError> {
     check_pack_depth(depth)?;
-    written(encode::write_array_len(out, wire_len(items.len())?));
+    pack_array_head(wire_len(items.len())?, out);
     for (index, item) in items.iter().enumerate() {
         (item.pack_at(out, depth + 1)).map_err(|error| error.inside(format_args!("[{index}]")))?;
     }
@@ -709,7 +730,7 @@ fn pack_array(items: &[Value], out: &mut Vec<u8>, depth: usize) -> Result<(), Va
 
 fn pack_map(pairs: &[(Value, Value)], out: &mut Vec<u8>, depth: usize) -> Result<(), ValueError> {
     check_pack_depth(depth)?;
-    written(encode::write_map_len(out, wire_len(pairs.len())?));
+    pack_map_head(wire_len(pairs.len())?, out);
     for (index, (key, value)) in pairs.iter().enumerate() {
         (key.pack_at(out, depth + 1)).map_err(|error| error.inside(format_args!("[key of pair {index}]")))?;
         (value.pack_at(out, depth + 1)).map_err(|error| error.inside(KeyPlace { index, key }))?;
