@@ -126,6 +126,8 @@ impl Drop for Runtime {
         let mut state = state();
         state.count -= 1;
         if state.count == 0 {
+            // Nothing stays behind in a library that may be unloaded now.
+            state.current = Weak::new();
             OWNER.store(0, Ordering::Release);
         }
     }

@@ -17,9 +17,11 @@ struct Slot {
 struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// Generation of new slots.
+    first: u32,
 }
 
-static TABLE: RwLock<Table> = RwLock::new(Table { slots: Vec::new(), free: Vec::new() });
+static TABLE: RwLock<Table> = RwLock::new(Table { slots: Vec::new(), free: Vec::new(), first: 1 });
 
 fn split(handle: u64) -> (usize, u32) {
     // The low half fits everywhere.
@@ -38,6 +40,17 @@ impl Table {
     }
 }
 
+impl Table {
+    /// Keeps no memory while there are no objects: the library may be unloaded then.
+    fn give_back(&mut self) {
+        if self.free.len() == self.slots.len() {
+            let generations = self.slots.iter().map(|slot| slot.generation);
+            self.first = generations.max().unwrap_or(self.first);
+            (self.slots, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+}
+
 /// Gives an object a handle.
 pub(crate) fn open<T: Send + Sync + 'static>(object: Arc<T>) -> Result<u64, Error> {
     let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +59,8 @@ pub(crate) fn open<T: Send + Sync + 'static>(object: Arc<T>) -> Result<u64, Erro
         None => {
             let full = |_| Error::new(ErrorCode::TooMany, "there are too many handles; close some");
             let at = u32::try_from(table.slots.len()).map_err(full)?;
-            table.slots.push(Slot { generation: 1, object: None });
+            let generation = table.first;
+            table.slots.push(Slot { generation, object: None });
             at
         }
     };
@@ -75,6 +89,7 @@ pub(crate) fn close<T: Send + Sync + 'static>(handle: u64) -> Result<Arc<T>, Err
         slot.generation = next;
         table.free.extend(u32::try_from(at));
     }
+    table.give_back();
     Ok(object)
 }
 
@@ -102,6 +117,21 @@ mod tests {
         for other in others {
             close::<&str>(other).unwrap();
         }
+    }
+
+    #[test]
+    fn an_empty_table_keeps_nothing_but_its_generation() {
+        let mut table = Table { slots: Vec::new(), free: Vec::new(), first: 5 };
+        table.give_back();
+        assert_eq!(table.first, 5);
+        let slot = |generation| Slot { generation, object: None };
+        table.slots = vec![slot(7), slot(9)];
+        table.free = vec![1];
+        table.give_back();
+        assert_eq!((table.slots.len(), table.first), (2, 5));
+        table.free = vec![1, 0];
+        table.give_back();
+        assert_eq!((table.slots.capacity(), table.free.capacity(), table.first), (0, 0, 9));
     }
 
     #[test]

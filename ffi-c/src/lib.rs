@@ -42,6 +42,9 @@ mod handle;
 pub mod mesh;
 pub mod options;
 pub mod status;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
 pub mod value;
 pub mod wire;
 

@@ -58,7 +58,7 @@ pub struct peernet_options {
 }
 
 impl peernet_options {
-    const DEFAULT: Self = Self {
+    pub(crate) const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
         listen: ptr::null(),
         advertise: ptr::null(),

@@ -64,7 +64,7 @@ pub struct peernet_codec {
     pub sealed_protocol: *const c_char,
 }
 
-const CODEC: peernet_codec = peernet_codec {
+pub(crate) const CODEC: peernet_codec = peernet_codec {
     struct_size: size_of::<peernet_codec>(),
     compression: ptr::null(),
     compression_len: 0,
@@ -73,7 +73,7 @@ const CODEC: peernet_codec = peernet_codec {
     sealed_protocol: ptr::null(),
 };
 
-const NO_MESSAGE: peernet_message = peernet_message {
+pub(crate) const NO_MESSAGE: peernet_message = peernet_message {
     struct_size: size_of::<peernet_message>(),
     r#type: 0,
     time: 0,
