@@ -1,10 +1,11 @@
-//! The chat of the examples: compiled as C99, and talking to a node in another process.
+//! The chats of the examples: compiled as C99 and C++17, and talking to a node in another process.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -24,8 +25,7 @@ struct Chat {
 }
 
 impl Chat {
-    fn start(link: Link, args: &[&str]) -> Self {
-        let program = compile(&root().join("examples/c/chat.c"), Language::C99, link, &[]);
+    fn start(program: &Path, args: &[&str]) -> Self {
         let mut child =
             Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (told, lines) = channel();
@@ -66,12 +66,17 @@ fn heard(node: &Node) -> (String, Vec<Value>) {
     }
 }
 
-fn chats_with_a_node_and_another_chat(link: Link) {
-    let mut first = Chat::start(link, &[]);
+fn program(language: Language, link: Link) -> PathBuf {
+    let source = if language == Language::C99 { "examples/c/chat.c" } else { "examples/cpp/chat.cpp" };
+    compile(&root().join(source), language, link, &[])
+}
+
+fn chats_with_a_node_and_another_chat(program: &Path) {
+    let mut first = Chat::start(program, &[]);
     let address = first.line().strip_prefix("at ").unwrap().to_owned();
     let node = Node::open_mesh(Mesh::builder()).unwrap();
     node.connect(&address, Wait::AtMost(PATIENCE)).unwrap();
-    let mut second = Chat::start(link, &[&address]);
+    let mut second = Chat::start(program, &[&address]);
     second.line();
 
     // Two lines at once: neither waits for a third.
@@ -92,12 +97,17 @@ fn chats_with_a_node_and_another_chat(link: Link) {
 
 #[test]
 fn shared() {
-    chats_with_a_node_and_another_chat(Link::Shared);
+    chats_with_a_node_and_another_chat(&program(Language::C99, Link::Shared));
 }
 
 #[test]
 fn linked_statically() {
-    chats_with_a_node_and_another_chat(Link::Static);
+    chats_with_a_node_and_another_chat(&program(Language::C99, Link::Static));
+}
+
+#[test]
+fn in_cpp() {
+    chats_with_a_node_and_another_chat(&program(Language::Cpp17, Link::Shared));
 }
 
 /// It is what the documentation promises.
@@ -109,8 +119,10 @@ fn under_forty_lines() {
 
 #[test]
 fn whoever_cannot_join_is_told_why() {
-    let program = compile(&root().join("examples/c/chat.c"), Language::C99, Link::Shared, &[]);
-    let output = Command::new(program).arg("not an address").stdin(Stdio::null()).output().unwrap();
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("chat: "), "{output:?}");
+    for language in [Language::C99, Language::Cpp17] {
+        let program = program(language, Link::Shared);
+        let output = Command::new(program).arg("not an address").stdin(Stdio::null()).output().unwrap();
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("chat: "), "{output:?}");
+    }
 }

@@ -59,6 +59,7 @@ pub enum Link {
 pub enum Language {
     C99,
     Cpp17,
+    Cpp20,
 }
 
 /// Compiles a source, with the strict flags and `more`, and links it with the library.
@@ -68,11 +69,12 @@ pub fn compile(source: &Path, language: Language, link: Link, more: &[&str]) -> 
     let program = scratch("programs").join(format!("{name}-{language:?}-{link:?}"));
     let mut compile = match language {
         Language::C99 => Command::new("cc"),
-        Language::Cpp17 => Command::new("c++"),
+        Language::Cpp17 | Language::Cpp20 => Command::new("c++"),
     };
     match language {
         Language::C99 => compile.args(["-std=c99", "-xc"]),
         Language::Cpp17 => compile.args(["-std=c++17", "-xc++"]),
+        Language::Cpp20 => compile.args(["-std=c++20", "-xc++"]),
     };
     compile.args(STRICT).args(["-g", "-O1", "-I"]).arg(root().join("ffi-c/include")).args(more);
     // Tests at the same time may compile the same, and run it.
