@@ -1,15 +1,15 @@
 //! The one queue of a node: everything that a program is told.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
 
 use peernet::protocol::Change;
 use peernet::{Changes, Mesh};
 
 use crate::error::Error;
 use crate::node::Network;
+use crate::signal::Signal;
 use crate::wait::Wait;
 
 /// What a program is told.
@@ -138,7 +138,7 @@ impl Events {
     pub fn drain(&self, most: usize, wait: Wait, events: &mut Vec<Event>) -> Result<usize, Error> {
         let mut deadline = None;
         loop {
-            let round = self.signal.state().round;
+            let round = self.signal.round();
             match self.try_drain(most, events)? {
                 0 if most > 0 => {}
                 taken => return Ok(taken),
@@ -157,7 +157,7 @@ impl Events {
     /// Wakes `waker` once: when there is something to read or the node is closed, which may be at once. To be
     /// called anew after a drain that left nothing. There is one place: a new waker takes that of the old.
     pub fn arm(&self, waker: Waker) {
-        self.signal.state().armed = Some(waker);
+        self.signal.arm(waker);
         if self.is_ready() {
             self.signal.wake_by_ref();
         }
@@ -172,59 +172,5 @@ impl Events {
         let changes = || self.changes().as_ref().is_some_and(|changes| changes.poll_ready(&cx).is_ready());
         // The end of the changes is not news: there is that of the messages.
         (watches && changes() && !self.mesh().is_closed()) || messages
-    }
-}
-
-/// Tells those who wait that there may be news.
-#[derive(Debug, Default)]
-struct Signal {
-    state: Mutex<Round>,
-    news: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Round {
-    /// Of how many signals were given.
-    round: u64,
-    armed: Option<Waker>,
-}
-
-impl Signal {
-    fn state(&self) -> MutexGuard<'_, Round> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a signal after the round `seen`. False if the deadline came first.
-    fn wait(&self, seen: u64, deadline: Option<Instant>) -> bool {
-        let mut state = self.state();
-        while state.round == seen {
-            state = match deadline {
-                None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    self.news.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        true
-    }
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let armed = {
-            let mut state = self.state();
-            state.round += 1;
-            state.armed.take()
-        };
-        self.news.notify_all();
-        armed.into_iter().for_each(Waker::wake);
     }
 }

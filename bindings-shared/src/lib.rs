@@ -6,7 +6,8 @@
 //! - the library has a [`Runtime`] of its own, which the first node starts and the last one ends;
 //! - a [`Node`] is a mesh, or a table that is a mesh too, with calls that wait up to a [`Wait`];
 //! - [`Events`] is its one queue: the program is woken once when something comes, and takes it out in batches;
-//! - requests and searches that are answered later wait as numbers ([`Asked`]).
+//! - requests and searches that are answered later wait as numbers ([`Asked`]);
+//! - what a search of the node's own finds is waited for the same way ([`Rows`]).
 //!
 //! Every entry of a binding begins with [`check_process`].
 
@@ -14,12 +15,15 @@ mod asked;
 mod error;
 mod events;
 mod node;
+mod rows;
 mod runtime;
+mod signal;
 mod wait;
 
 pub use asked::Asked;
 pub use error::Error;
 pub use events::{Event, Events};
 pub use node::{Network, Node};
+pub use rows::Rows;
 pub use runtime::{Runtime, check_process};
 pub use wait::Wait;

@@ -1,8 +1,10 @@
 //! The threads that nodes run on.
 
+use std::pin::pin;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use peernet::ErrorCode;
@@ -82,24 +84,39 @@ impl Runtime {
     /// Runs a future on the calling thread until it is done. One that is not done in time is dropped.
     ///
     /// # Errors
-    /// [`ErrorCode::TimedOut`]; [`ErrorCode::Reentrant`] on one of the runtime's own threads, which would wait
-    /// for itself; those of the future.
+    /// [`ErrorCode::TimedOut`]; [`ErrorCode::Reentrant`] if it may wait on one of the runtime's own threads, which
+    /// would wait for itself; those of the future.
     pub fn block_on<T, E: Into<Error>>(
         &self,
         wait: Wait,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error> {
+        let limit = match wait {
+            Wait::Never => return self.at_once(future),
+            Wait::AtMost(limit) => Some(limit),
+            Wait::Forever => None,
+        };
         if Handle::try_current().is_ok() {
             let problem = "called from where messages are read, which must not wait; use another thread";
             return Err(Error::told(ErrorCode::Reentrant, problem));
         }
-        let limit = match wait {
-            Wait::Forever => return self.handle.block_on(future).map_err(Into::into),
-            Wait::AtMost(limit) => limit,
-            Wait::Never => Duration::ZERO,
-        };
+        let Some(limit) = limit else { return self.handle.block_on(future).map_err(Into::into) };
         let done = self.handle.block_on(async { timeout(limit, future).await });
         done.map_err(|_| Error::timed_out())?.map_err(Into::into)
+    }
+
+    /// What a future does without waiting, on any thread.
+    fn at_once<T, E: Into<Error>>(&self, future: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
+        // One that only lets others go first waits for nothing.
+        const POLLS: usize = 3;
+        let _entered = self.handle.enter();
+        let (mut future, mut cx) = (pin!(future), Context::from_waker(Waker::noop()));
+        for _ in 0..POLLS {
+            if let Poll::Ready(done) = future.as_mut().poll(&mut cx) {
+                return done.map_err(Into::into);
+            }
+        }
+        Err(Error::timed_out())
     }
 
     /// For tasks of the binding's own.

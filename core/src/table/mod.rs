@@ -73,7 +73,29 @@ impl SyncTable {
 
     /// The value of a key. Takes no network and does not wait.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
-        self.entry(key, |entry, _| entry.value.to_vec()).map(|packed| unpack(&packed))
+        self.get_packed(key).map(|packed| unpack(&packed))
+    }
+
+    /// As [`SyncTable::get`], as it is packed.
+    ///
+    /// ```
+    /// use peernet::SyncTable;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let table = SyncTable::builder().open().await?;
+    /// table.set("colour", "green").await?;
+    /// let packed = b"\xa5green".to_vec();
+    /// assert_eq!(table.get_packed("colour"), Some(packed.clone()));
+    /// let (key, value) = table.items_packed().remove(0);
+    /// assert_eq!((&key[..], &value), (&b"colour"[..], &packed));
+    /// assert_eq!(table.pop_packed("colour").await?, Some(packed));
+    /// assert_eq!(table.popitem_packed().await?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_packed(&self, key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+        self.entry(key, |entry, _| entry.value.to_vec())
     }
 
     /// Whether a key has a value.
@@ -119,8 +141,13 @@ impl SyncTable {
 
     /// All keys with their values, as they are at one moment.
     pub fn items(&self) -> Vec<(Bytes, Value)> {
-        let items = self.each(|entry| (Bytes::copy_from_slice(entry.key), entry.value.to_vec()));
-        items.into_iter().map(|(key, packed)| (key, unpack(&packed))).collect()
+        let items = self.items_packed().into_iter();
+        items.map(|(key, packed)| (key, unpack(&packed))).collect()
+    }
+
+    /// As [`SyncTable::items`], with the values as they are packed.
+    pub fn items_packed(&self) -> Vec<(Bytes, Vec<u8>)> {
+        self.each(|entry| (Bytes::copy_from_slice(entry.key), entry.value.to_vec()))
     }
 
     /// Gives a key a value. Waits as [`Mesh::broadcast`] does while a neighbour's queue is full, and with
@@ -175,12 +202,22 @@ impl SyncTable {
 
     /// Takes a key's value away, and returns it. Errors as of [`SyncTable::set`].
     pub async fn pop(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>, Error> {
-        Ok(self.take(key.as_ref()).await?.map(|(_, packed)| unpack(&packed)))
+        Ok(self.pop_packed(key).await?.map(|packed| unpack(&packed)))
+    }
+
+    /// As [`SyncTable::pop`], as it was packed.
+    pub async fn pop_packed(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.take(key.as_ref()).await?.map(|(_, packed)| packed))
     }
 
     /// Takes the value of some key away that this node may change, and returns both; `None` if there is
     /// none. Errors as of [`SyncTable::set`].
     pub async fn popitem(&self) -> Result<Option<(Bytes, Value)>, Error> {
+        Ok(self.popitem_packed().await?.map(|(key, packed)| (key, unpack(&packed))))
+    }
+
+    /// As [`SyncTable::popitem`], with the value as it was packed.
+    pub async fn popitem_packed(&self) -> Result<Option<(Bytes, Vec<u8>)>, Error> {
         loop {
             let id = self.mesh.id();
             let key = self.table(|table, now| {
@@ -189,8 +226,8 @@ impl SyncTable {
             });
             let key = key.flatten();
             let Some(key) = key else { return Ok(None) };
-            match self.pop(&key).await {
-                Ok(Some(value)) => return Ok(Some((key, value))),
+            match self.pop_packed(&key).await {
+                Ok(Some(packed)) => return Ok(Some((key, packed))),
                 // Someone was faster.
                 Ok(None) | Err(Error::Lease { .. }) => {}
                 Err(error) => return Err(error),
