@@ -52,8 +52,8 @@
 #define PEERNET_EVENT_REQUEST 8
 
 // Somebody asks everyone something: `peer`, `key` (the question's type), `payload` (its data, bytes and not
-// packed), `old` (its id, bytes), `count` (the links it came over before the last one), `verified`, `token`
-// (to answer it by). Once asked for.
+// packed), `old` (its id, bytes), `count` (the links it came over before the last one), `kind` (the links it may go
+// over), `verified`, `token` (to answer it by). Once asked for.
 #define PEERNET_EVENT_SEARCH 9
 
 // A link that is to be kept up could not be made, and will be tried again: `address`, `text` (why not), `count`
@@ -144,6 +144,10 @@
 // peernet_batch_free. One thread at a time may use it, and it may outlive its node.
 typedef struct peernet_batch peernet_batch;
 
+// Keys with their values, as they were at one moment. The list belongs to the program, which frees it with
+// peernet_items_free, and nothing that happens to the table changes it. Any number of threads may read it.
+typedef struct peernet_items peernet_items;
+
 // Packed values: msgpack, one value after the other. Payloads are written with it, and functions that give
 // values append them to one. It belongs to the program, which frees it with peernet_writer_free. One thread at
 // a time may use it. What is appended is never a part of what is in it already: that would move meanwhile.
@@ -158,6 +162,49 @@ typedef int32_t peernet_status;
 // PEERNET_ERR_CLOSED wherever it is used. Any thread may use any handle at any time. A forked child gets
 // PEERNET_ERR_FORKED for nodes that were open before the fork.
 typedef uint64_t peernet_mesh;
+
+// What a node is opened with. Begin with PEERNET_OPTIONS_INIT, which is the default of everything, and set what
+// is to be otherwise:
+//
+//     peernet_options options = PEERNET_OPTIONS_INIT;
+//     options.listen = "0.0.0.0:4444";
+//
+// Null texts and zeros are defaults. Whatever it points to is only read, and only during the call.
+typedef struct {
+  // The size of this struct: set by the initialiser.
+  size_t struct_size;
+  // Where to listen, as host:port (127.0.0.1:0); port 0 takes a free one.
+  const char *listen;
+  // The address others are told (the one listened on).
+  const char *advertise;
+  // The subnet's name. Only nodes of the same subnet and encryption join each other.
+  const char *subnet;
+  // How links are encrypted: tls (the default), plaintext, ssl, ws or wss.
+  const char *encryption;
+  // Where the node is: wan, lan or local set bounds and time-outs for it.
+  const char *preset;
+  // A directory for what outlives the node, for this node alone.
+  const char *data_dir;
+  // Nodes to connect to from the start, `connect_count` texts host:port or id@host:port.
+  const char *const *connect;
+  // How many texts `connect` leads to.
+  size_t connect_count;
+  // Neighbours at most.
+  size_t max_peers;
+  // Events waiting for the program to read them, at most; beyond, messages are dropped, and
+  // PEERNET_EVENT_LAGGED tells how many.
+  size_t queue;
+  // Largest frame sent or accepted, in bytes.
+  size_t max_frame;
+  // In a table: whether whoever sets a key has it for an hour (yes). PEERNET_NO for the later change to win.
+  int32_t leases;
+  // Whether what changes the node's data is done only when it is on the disk (no).
+  int32_t durable;
+} peernet_options;
+
+// The peer book in the data directory of a node that is not running. A handle like that of a node, to be closed
+// with peernet_book_close: until then the node cannot be opened.
+typedef uint64_t peernet_book;
 
 // What a program is told. Which fields have a meaning depends on `type`; the others are 0 or null. It belongs to
 // its batch, and all that it points to lives as long. Texts end with a NUL.
@@ -204,45 +251,6 @@ typedef struct {
   size_t old_len;
 } peernet_event;
 
-// What a node is opened with. Begin with PEERNET_OPTIONS_INIT, which is the default of everything, and set what
-// is to be otherwise:
-//
-//     peernet_options options = PEERNET_OPTIONS_INIT;
-//     options.listen = "0.0.0.0:4444";
-//
-// Null texts and zeros are defaults. Whatever it points to is only read, and only during the call.
-typedef struct {
-  // The size of this struct: set by the initialiser.
-  size_t struct_size;
-  // Where to listen, as host:port (127.0.0.1:0); port 0 takes a free one.
-  const char *listen;
-  // The address others are told (the one listened on).
-  const char *advertise;
-  // The subnet's name. Only nodes of the same subnet and encryption join each other.
-  const char *subnet;
-  // How links are encrypted: tls (the default), plaintext, ssl, ws or wss.
-  const char *encryption;
-  // Where the node is: wan, lan or local set bounds and time-outs for it.
-  const char *preset;
-  // A directory for what outlives the node, for this node alone.
-  const char *data_dir;
-  // Nodes to connect to from the start, `connect_count` texts host:port or id@host:port.
-  const char *const *connect;
-  // How many texts `connect` leads to.
-  size_t connect_count;
-  // Neighbours at most.
-  size_t max_peers;
-  // Events waiting for the program to read them, at most; beyond, messages are dropped, and
-  // PEERNET_EVENT_LAGGED tells how many.
-  size_t queue;
-  // Largest frame sent or accepted, in bytes.
-  size_t max_frame;
-  // In a table: whether whoever sets a key has it for an hour (yes). PEERNET_NO for the later change to win.
-  int32_t leases;
-  // Whether what changes the node's data is done only when it is on the disk (no).
-  int32_t durable;
-} peernet_options;
-
 // What became of a message that was sent. Begin with PEERNET_REPORT_INIT.
 typedef struct {
   // The size of this struct: set by the initialiser.
@@ -252,6 +260,86 @@ typedef struct {
   // Into how many links' queues it went. 0 for a broadcast means that nobody will hear it.
   uint64_t links;
 } peernet_report;
+
+// A search of this node's own, that is under way. A handle like that of a node, to be ended with
+// peernet_search_end, also when its node is closed.
+typedef uint64_t peernet_search;
+
+// A question for everyone. Begin with PEERNET_QUERY_INIT. What it points to is only read during the call.
+typedef struct {
+  // The size of this struct: set by the initialiser.
+  size_t struct_size;
+  // The question's type, up to 64 bytes: by it others know whether they have an answer.
+  const void *kind;
+  // Bytes of `kind`.
+  size_t kind_len;
+  // The question, up to 1,024 bytes.
+  const void *data;
+  // Bytes of `data`.
+  size_t data_len;
+  // Its id, up to 64 bytes, which means nothing to nodes; null for a random one.
+  const void *id;
+  // Bytes of `id`.
+  size_t id_len;
+  // Over how many links it may go, 1 to 15: with 1 only neighbours are asked. 0 for 15.
+  uint32_t limit;
+  // As if it had gone over so many links already (0).
+  uint32_t hops;
+} peernet_query;
+
+// Something that was found. It belongs to the program, which frees it with peernet_row_free, and all that it points
+// to lives as long.
+typedef struct {
+  // The size of this struct, as the library has it: fields beyond are not there.
+  size_t struct_size;
+  // What was found.
+  const uint8_t *data;
+  // Bytes of `data`.
+  size_t data_len;
+  // Its type: mostly that of the question.
+  const uint8_t *kind;
+  // Bytes of `kind`.
+  size_t kind_len;
+  // Its id, which whoever found it made.
+  const uint8_t *id;
+  // Bytes of `id`.
+  size_t id_len;
+  // The id of the node that found it.
+  const char *peer;
+  // The links that the question might go over.
+  uint64_t limit;
+  // The links that it came over before the last one: 0 from a neighbour. Nobody can prove that.
+  uint64_t hops;
+  // Whether it is proven that the peer found it, and what: 1 or 0. If not, any node on the way may have altered
+  // it or made it up.
+  uint32_t verified;
+  // 0.
+  uint32_t reserved;
+} peernet_row;
+
+// The node of a table: keys and values that every node of a subnet holds. Reading is local: it tells what this
+// node has heard so far. A change is made here at once, and goes to everyone else. Whoever joins is given what
+// the others have. With leases, a key is its owner's for an hour from when it was last set.
+//
+// It is a mesh too: wherever a peernet_mesh is asked for, it can be given, also to be closed. Changes by anyone
+// come as events, once asked for with peernet_mesh_want(table, PEERNET_WANT_CHANGES).
+//
+// Keys are bytes, and so is text; values are one packed value each, as a peernet_writer makes them.
+typedef peernet_mesh peernet_table;
+
+// A key and its value. It belongs to its list, and all that it points to lives as long.
+typedef struct {
+  // The size of this struct, as the library has it: fields beyond are not there.
+  size_t struct_size;
+  // The key. No NUL stands behind it.
+  const char *key;
+  // Bytes of `key`.
+  size_t key_len;
+  // The value, packed: read it with a peernet_reader.
+  const uint8_t *value;
+  // Bytes of `value`.
+  size_t value_len;
+} peernet_item;
 
 // A place in packed values. It is a plain struct of the program's, made by peernet_reader_init and copied at
 // will; it owns nothing, and is good for as long as the bytes are. Its size never changes.
@@ -407,7 +495,7 @@ typedef struct {
 // A value is of another type than the one asked for.
 #define PEERNET_ERR_TYPE -33
 
-// There is nothing more to read.
+// There is nothing to read: no more, or nothing of that name.
 #define PEERNET_ERR_END -34
 
 // The node has no table.
@@ -431,6 +519,70 @@ uint32_t peernet_abi_version(void);
 
 // The library's version, as `1.2.3`. The text lives as long as the library. From any thread.
 const char *peernet_version(void);
+
+// Saves the address of a node of the subnet, host:port: it is dialled when links are wanted, and known until it is
+// removed. With `options.data_dir` it is known after a restart too, as are all that the node had a link to.
+//
+// When there is no more room for addresses, it takes the place of another, at worst of one that was saved before.
+// Errors: PEERNET_ERR_ADDRESS if it is none, PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_save(peernet_mesh mesh,
+                                 const char *address);
+
+// Removes an address: it is not dialled any more unless the program asks for it, and for a day it is not taken
+// from peers either. A link that there is stays. Errors as of peernet_mesh_save.
+peernet_status peernet_mesh_remove(peernet_mesh mesh,
+                                   const char *address);
+
+// Appends all known addresses with what came of them, in order, to `known`: an array of maps with `address`
+// (text); `id` (text: who is there, proven or by what others say); the integers `connections_ok` and
+// `connections_failed` (those that came as far as a handshake, and those that did not), `addresses_received` and
+// `addresses_sent` (that this peer named to us, and we to it), `last_seen` (when it was a neighbour last, in
+// seconds since 1970 UTC); `latency_ms` (a float: from the last dial to the end of its handshake); `saved` (a
+// boolean: by the program); `named_by` (text: who named it first). What is not known is nil.
+//
+// Errors: PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_known(peernet_mesh mesh,
+                                  peernet_writer *known);
+
+// Appends what is known of an address to `stats`: a map as of peernet_mesh_known. Errors: PEERNET_ERR_END if
+// nothing is known, PEERNET_ERR_ADDRESS if it is none, PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_peer_stats(peernet_mesh mesh, const char *address, peernet_writer *stats);
+
+// Appends the neighbours as peernet_mesh_connect takes them to `connections`: an array of texts id@host:port, or
+// the id alone of one that has no address. peernet_mesh_peers says more. Errors: PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_connections(peernet_mesh mesh,
+                                        peernet_writer *connections);
+
+// Opens the peer book in the data directory of the node of a mesh that these options describe, while it is not
+// running, and without starting it. Besides `data_dir`, the subnet and the encryption say which node's it is. On
+// success `*book` is its handle, otherwise 0.
+//
+// Errors: PEERNET_ERR_CONFIG without a data directory, PEERNET_ERR_DATA and PEERNET_ERR_STORE if it cannot be used,
+// as while the node is running.
+peernet_status peernet_mesh_book(const peernet_options *options,
+                                 peernet_book *book);
+
+// As peernet_mesh_book, of the node of a table. Whether it has leases also says which node's it is.
+peernet_status peernet_table_book(const peernet_options *options, peernet_book *book);
+
+// Saves an address, as peernet_mesh_save; it is on the disk when this returns. Errors: PEERNET_ERR_ADDRESS if it is
+// none, PEERNET_ERR_STORE if it cannot be written, PEERNET_ERR_CLOSED.
+peernet_status peernet_book_save(peernet_book book,
+                                 const char *address);
+
+// Removes an address, as peernet_mesh_remove; that is on the disk when this returns. Errors as of
+// peernet_book_save.
+peernet_status peernet_book_remove(peernet_book book, const char *address);
+
+// Appends all known addresses, as peernet_mesh_known.
+peernet_status peernet_book_known(peernet_book book, peernet_writer *known);
+
+// Appends what is known of an address, as peernet_mesh_peer_stats.
+peernet_status peernet_book_peer_stats(peernet_book book, const char *address, peernet_writer *stats);
+
+// Closes a peer book, whose node can be opened from now on. Of several calls with one handle, one succeeds; the
+// others, and all later ones, give PEERNET_ERR_CLOSED.
+peernet_status peernet_book_close(peernet_book book);
 
 // Makes these kinds of event come, from now on: an or of PEERNET_WANT_... Without it requests of others are
 // refused, as nobody would answer them. A node that has asked for requests answers each, or lets it go.
@@ -598,6 +750,101 @@ peernet_status peernet_mesh_flush(peernet_mesh mesh, int32_t timeout_ms);
 // PEERNET_ERR_CLOSED, and do no harm. Not within a callback.
 peernet_status peernet_mesh_close(peernet_mesh mesh);
 
+// Asks one node something, waits for its answer, and appends that to `answer`: packed values, one after the other.
+// A node that is no neighbour is found first, as peernet_mesh_send does. The answer is that node's.
+//
+// `payload` is `len` bytes of packed values, and so is the answer. `timeout_ms` in milliseconds, negative waits as
+// long as it takes, 0 is too short for any answer. The request is sent once: when this fails, its addressee may
+// have read it.
+//
+// Errors: PEERNET_ERR_TIMED_OUT; PEERNET_ERR_UNANSWERED as soon as it is known that no answer will come, as when
+// the addressee's program takes no requests, let this one go, or left; PEERNET_ERR_UNREACHABLE if it is not found;
+// PEERNET_ERR_TOO_MANY if too many are under way; PEERNET_ERR_NEEDS_TLS in other subnets; PEERNET_ERR_ID,
+// PEERNET_ERR_VALUE, PEERNET_ERR_TOO_LARGE, PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_request(peernet_mesh mesh,
+                                    const char *peer,
+                                    const uint8_t *payload,
+                                    size_t len,
+                                    int32_t timeout_ms,
+                                    peernet_writer *answer);
+
+// Answers a request of another node: `token` is that of its PEERNET_EVENT_REQUEST, and good until it is used, or
+// the node is closed, also when the batch is long freed. `payload` is `len` bytes of packed values. While a
+// neighbour's queue is full this waits up to `timeout_ms` milliseconds.
+//
+// Errors: PEERNET_ERR_UNANSWERED if there is no such request any more, and PEERNET_ERR_VALUE, after which it still
+// waits. After all others it is used up, and its asker is told that no answer will come: PEERNET_ERR_NOT_CONNECTED
+// if that is no neighbour any more, PEERNET_ERR_TOO_LARGE, PEERNET_ERR_TIMED_OUT. PEERNET_ERR_CLOSED. Whether the
+// asker still waits is not known.
+peernet_status peernet_mesh_respond(peernet_mesh mesh,
+                                    uint64_t token,
+                                    const uint8_t *payload,
+                                    size_t len,
+                                    int32_t timeout_ms);
+
+// Lets a request of another node go, which tells its asker at once that no answer will come. Errors:
+// PEERNET_ERR_UNANSWERED if there is no such request any more, PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_refuse(peernet_mesh mesh, uint64_t token);
+
+// Asks everyone something: a question of this type, up to 64 bytes, with this data, up to 1,024. On success
+// `*search` is its handle, from which peernet_search_next gives what is found for it, for as long as the node's
+// bound for searches goes on (10 s); to be ended with peernet_search_end. Otherwise it is 0.
+//
+// It goes from neighbour to neighbour, and what is found comes back the same way. A link that breaks loses what is
+// on the way, and nobody is told: whoever needs to be sure asks again.
+//
+// Errors: PEERNET_ERR_NEEDS_TLS where 0.7 is spoken, PEERNET_ERR_CONFIG if a part of it is too long,
+// PEERNET_ERR_TOO_MANY if there were too many within a second, PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_search(peernet_mesh mesh,
+                                   const void *kind,
+                                   size_t kind_len,
+                                   const void *data,
+                                   size_t data_len,
+                                   peernet_search *search);
+
+// As peernet_mesh_search, with everything that can be said about a question.
+peernet_status peernet_mesh_announce(peernet_mesh mesh, const peernet_query *query, peernet_search *search);
+
+// Gives the next row that is found, for which it waits up to `timeout_ms` milliseconds, negative until the search
+// is over, 0 not at all. On success `*row` is to be freed with peernet_row_free; otherwise it is null. Any number
+// of threads may wait; each row goes to one of them.
+//
+// Errors: PEERNET_ERR_TIMED_OUT if nothing was found in time, PEERNET_ERR_END when the search is over or its node
+// closed, PEERNET_ERR_CLOSED once it was ended, by whichever thread.
+peernet_status peernet_search_next(peernet_search search,
+                                   int32_t timeout_ms,
+                                   const peernet_row **row);
+
+// Frees a row, with all that it points to. Null does no harm.
+void peernet_row_free(const peernet_row *row);
+
+// Ends a search, and closes its handle. Whoever waits with it on another thread is released with
+// PEERNET_ERR_CLOSED. Of several calls with one handle, one succeeds; the others give PEERNET_ERR_CLOSED.
+peernet_status peernet_search_end(peernet_search search);
+
+// Sends something that was found, up to 1,024 bytes, back to whoever asked: `token` is that of a
+// PEERNET_EVENT_SEARCH, also when the batch is long freed. Up to eight times for one question. Whether it arrives is
+// not known: a link on the way may break.
+//
+// Errors: PEERNET_ERR_SEARCH_OVER if it is too late, PEERNET_ERR_NOT_CONNECTED if the neighbour that brought the
+// question is gone, PEERNET_ERR_TOO_MANY if more was found than may be, PEERNET_ERR_CONFIG if it is too long,
+// PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_found(peernet_mesh mesh,
+                                  uint64_t token,
+                                  const void *data,
+                                  size_t len);
+
+// As peernet_mesh_found, with an id and a type of its own, up to 64 bytes each, in place of a random id and the
+// question's type.
+peernet_status peernet_mesh_found_as(peernet_mesh mesh,
+                                     uint64_t token,
+                                     const void *id,
+                                     size_t id_len,
+                                     const void *kind,
+                                     size_t kind_len,
+                                     const void *data,
+                                     size_t len);
+
 // The word for a status, the same in every language: `ok`, `closed`, `timed_out`; `unknown` for a number that
 // is none. The text lives as long as the library. From any thread.
 const char *peernet_status_name(peernet_status status);
@@ -606,6 +853,123 @@ const char *peernet_status_name(peernet_status status);
 // and what to do. Never null; empty if none has failed. Functions that work leave it as it is. The text belongs
 // to the library and lives until the next function fails on this thread, or the thread ends.
 const char *peernet_error_message(void);
+
+// Opens the node of a table, as peernet_mesh_open that of a mesh. Nodes with and without leases never meet
+// (`options.leases`).
+peernet_status peernet_table_open(const peernet_options *options, peernet_table *table);
+
+// Appends the value of a key, packed, to `value`. The key is `key_len` bytes; of a text, without its NUL.
+//
+// Errors: PEERNET_ERR_END if the key has no value, PEERNET_ERR_NO_TABLE for a mesh without a table,
+// PEERNET_ERR_CLOSED.
+peernet_status peernet_table_get(peernet_table table, const void *key, size_t key_len, peernet_writer *value);
+
+// Whether a key has a value: 1 or 0. Errors: PEERNET_ERR_NO_TABLE, PEERNET_ERR_CLOSED.
+peernet_status peernet_table_contains(peernet_table table,
+                                      const void *key,
+                                      size_t key_len,
+                                      int32_t *contains);
+
+// Writes the id of who set a key last, with a NUL, into the `size` bytes of `peer`; PEERNET_ID_SIZE are always
+// enough. Errors: PEERNET_ERR_TOO_LARGE if they are not; as of peernet_table_get.
+peernet_status peernet_table_owner(peernet_table table,
+                                   const void *key,
+                                   size_t key_len,
+                                   char *peer,
+                                   size_t size);
+
+// When a key was set last, in seconds since 1970 UTC by its owner's clock. Errors as of peernet_table_get.
+peernet_status peernet_table_time(peernet_table table, const void *key, size_t key_len, int64_t *time);
+
+// For how many milliseconds nobody but its owner can change a key; 0 if anyone can. Errors as of
+// peernet_table_get.
+peernet_status peernet_table_lease(peernet_table table, const void *key, size_t key_len, uint64_t *left_ms);
+
+// The number of keys that have a value. Errors: PEERNET_ERR_NO_TABLE, PEERNET_ERR_CLOSED.
+peernet_status peernet_table_len(peernet_table table, size_t *len);
+
+// Gives all keys with their values, as they are at one moment and in no particular order. On success `*items` is
+// to be freed with peernet_items_free; otherwise it is null.
+//
+//     peernet_items *items;
+//     if (peernet_table_items(table, &items) == PEERNET_OK)
+//       for (size_t i = 0; i < peernet_items_len(items); i++) {
+//         const peernet_item *item = peernet_items_at(items, i);
+//         printf("%.*s\n", (int)item->key_len, item->key);
+//       }
+//     peernet_items_free(items);
+//
+// Errors: PEERNET_ERR_NO_TABLE, PEERNET_ERR_CLOSED.
+peernet_status peernet_table_items(peernet_table table,
+                                   peernet_items **items);
+
+// The number of keys in a list; 0 for null.
+size_t peernet_items_len(const peernet_items *items);
+
+// A key of a list with its value, from 0; null behind the last one. It lives until the list is freed.
+const peernet_item *peernet_items_at(const peernet_items *items, size_t at);
+
+// Frees a list, with all that its items point to. Null does no harm.
+void peernet_items_free(peernet_items *items);
+
+// Gives a key a value, for all nodes.
+//
+// `value` is `value_len` bytes, one packed value. `timeout_ms` in milliseconds: while a neighbour's queue is full
+// this waits so long; negative as long as it takes, 0 not at all. With `options.durable` it also waits until the
+// change is on the disk. `report` may be null.
+//
+// Errors, and then nothing has changed: PEERNET_ERR_LEASE while the key is another's, PEERNET_ERR_TABLE_FULL at a
+// bound of the table, PEERNET_ERR_NIL for nil, PEERNET_ERR_KEY for a key that is too long, PEERNET_ERR_TOO_LARGE,
+// PEERNET_ERR_VALUE if the bytes are not one value, PEERNET_ERR_NO_TABLE, PEERNET_ERR_CLOSED. After
+// PEERNET_ERR_TIMED_OUT nothing has changed either, but with `options.durable` it may have, and not be on the disk
+// yet; and so after PEERNET_ERR_STORE.
+peernet_status peernet_table_set(peernet_table table,
+                                 const void *key,
+                                 size_t key_len,
+                                 const uint8_t *value,
+                                 size_t value_len,
+                                 int32_t timeout_ms,
+                                 peernet_report *report);
+
+// Sets many keys: `map` is `len` bytes, one packed map, whose keys are texts or bytes. They are set in its order,
+// up to the first error, of which peernet_error_message tells more. Time-out and errors as of peernet_table_set,
+// for all of them together; PEERNET_ERR_TYPE if it is no such map, and then none is set.
+peernet_status peernet_table_update(peernet_table table,
+                                    const uint8_t *map,
+                                    size_t len,
+                                    int32_t timeout_ms);
+
+// Merges the entries of a packed map into the map that is the key's value, one level deep; a key without a value
+// gets the map. Everything as of peernet_table_set, and PEERNET_ERR_NOT_A_MAP if either of the two is no map.
+peernet_status peernet_table_delta(peernet_table table,
+                                   const void *key,
+                                   size_t key_len,
+                                   const uint8_t *map,
+                                   size_t map_len,
+                                   int32_t timeout_ms,
+                                   peernet_report *report);
+
+// Takes a key's value away, for all nodes. PEERNET_ERR_END if it has none. Everything else as of
+// peernet_table_set.
+peernet_status peernet_table_delete(peernet_table table,
+                                    const void *key,
+                                    size_t key_len,
+                                    int32_t timeout_ms,
+                                    peernet_report *report);
+
+// Takes a key's value away, and appends it, packed, to `value`. Everything as of peernet_table_delete.
+peernet_status peernet_table_pop(peernet_table table,
+                                 const void *key,
+                                 size_t key_len,
+                                 int32_t timeout_ms,
+                                 peernet_writer *value);
+
+// Takes the value of some key away that this node may change, and gives both: on success `*item` is a list of one,
+// to be freed with peernet_items_free; otherwise it is null. PEERNET_ERR_END if there is no such key. Everything
+// else as of peernet_table_set.
+peernet_status peernet_table_popitem(peernet_table table,
+                                     int32_t timeout_ms,
+                                     peernet_items **item);
 
 // A new writer, with nothing in it. Never null.
 peernet_writer *peernet_writer_new(void);
@@ -782,6 +1146,8 @@ peernet_status peernet_base58_decode(const char *text,
     { sizeof(peernet_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 }
 // A report to be filled.
 #define PEERNET_REPORT_INIT { sizeof(peernet_report), { 0 }, 0 }
+// A question of no type, with no data.
+#define PEERNET_QUERY_INIT { sizeof(peernet_query), NULL, 0, NULL, 0, NULL, 0, 0, 0 }
 // A message to be encoded, or to be filled.
 #define PEERNET_MESSAGE_INIT { sizeof(peernet_message), 0, 0, NULL, 0, 0, 0, NULL, 0, { 0 } }
 // Frames without compression and seals.

@@ -35,8 +35,8 @@ pub const PEERNET_EVENT_DELETE: u32 = 7;
 /// Another node asks something: `peer`, `payload`, `token` (to answer it by). Once asked for.
 pub const PEERNET_EVENT_REQUEST: u32 = 8;
 /// Somebody asks everyone something: `peer`, `key` (the question's type), `payload` (its data, bytes and not
-/// packed), `old` (its id, bytes), `count` (the links it came over before the last one), `verified`, `token`
-/// (to answer it by). Once asked for.
+/// packed), `old` (its id, bytes), `count` (the links it came over before the last one), `kind` (the links it may go
+/// over), `verified`, `token` (to answer it by). Once asked for.
 pub const PEERNET_EVENT_SEARCH: u32 = 9;
 /// A link that is to be kept up could not be made, and will be tried again: `address`, `text` (why not), `count`
 /// (in how many milliseconds).
@@ -306,6 +306,7 @@ impl Kept {
                 let view = peernet_event {
                     peer: self.text(search.sender().as_str()),
                     count: search.hops(),
+                    kind: u32::try_from(search.limit()).unwrap_or(u32::MAX),
                     verified: search.verified().into(),
                     ..peernet_event::of(PEERNET_EVENT_SEARCH)
                 };

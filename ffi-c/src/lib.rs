@@ -36,12 +36,16 @@
 #![allow(non_camel_case_types)]
 
 mod args;
+pub mod book;
 pub mod events;
 mod guard;
 mod handle;
 pub mod mesh;
 pub mod options;
+pub mod request;
+pub mod search;
 pub mod status;
+pub mod table;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;

@@ -77,7 +77,7 @@ pub const PEERNET_ERR_SECRET: peernet_status = -31;
 pub const PEERNET_ERR_MESSAGE: peernet_status = -32;
 /// A value is of another type than the one asked for.
 pub const PEERNET_ERR_TYPE: peernet_status = -33;
-/// There is nothing more to read.
+/// There is nothing to read: no more, or nothing of that name.
 pub const PEERNET_ERR_END: peernet_status = -34;
 /// The node has no table.
 pub const PEERNET_ERR_NO_TABLE: peernet_status = -35;

@@ -65,7 +65,9 @@ pub enum Language {
 /// Compiles a source, with the strict flags and `more`, and links it with the library.
 pub fn compile(source: &Path, language: Language, link: Link, more: &[&str]) -> PathBuf {
     let library = library();
-    let name = source.file_stem().unwrap().to_string_lossy();
+    // Sources of different folders may have the same name.
+    let place = source.strip_prefix(root()).unwrap_or(source).with_extension("");
+    let name = place.to_string_lossy().replace('/', "-");
     let program = scratch("programs").join(format!("{name}-{language:?}-{link:?}"));
     let mut compile = match language {
         Language::C99 => Command::new("cc"),
