@@ -186,10 +186,14 @@ class [[nodiscard]] Result {
   explicit operator bool() const noexcept { return ok(); }
   std::error_code error() const noexcept { return ok() ? std::error_code() : std::get_if<1>(&state_)->error(); }
   std::string message() const { return ok() ? std::string() : std::get_if<1>(&state_)->message(); }
+  /// Why there is no value.
+  Status status() && { return ok() ? Status() : std::move(*std::get_if<1>(&state_)); }
   /// The value, or the error as an exception.
   const T &value() const & { return check(), *std::get_if<0>(&state_); }
   T &value() & { return check(), *std::get_if<0>(&state_); }
   T value() && { return check(), std::move(*std::get_if<0>(&state_)); }
+  /// The value, or another one.
+  T value_or(T otherwise) const { return ok() ? *std::get_if<0>(&state_) : std::move(otherwise); }
   /// The value, which must be there.
   const T &operator*() const noexcept { return *std::get_if<0>(&state_); }
   T &operator*() noexcept { return *std::get_if<0>(&state_); }
@@ -846,6 +850,11 @@ class Event {
     return std::chrono::system_clock::time_point(std::chrono::seconds(raw_->time));
   }
   std::uint64_t count() const noexcept { return raw_->count; }
+  /// What an answer to a request or a search names, also when the event is gone.
+  std::uint64_t token() const noexcept { return raw_->token; }
+  /// Over how many links a search may go, and how many it came over before the last one.
+  std::uint32_t limit() const noexcept { return raw_->kind; }
+  std::uint64_t hops() const noexcept { return raw_->count; }
   /// Whether it is proven that the author wrote it.
   bool verified() const noexcept { return raw_->verified != 0; }
   std::string_view address() const noexcept { return text_of(raw_->address); }
@@ -964,7 +973,7 @@ class Options {
   }
   static std::vector<const char *> texts(const std::vector<std::string> &all) {
     std::vector<const char *> pointers;
-    for (const std::string &text : all) pointers.push_back(Text(text).c_str());
+    for (const std::string &one : all) pointers.push_back(Text(one).c_str());
     return pointers;
   }
 
@@ -988,6 +997,39 @@ struct Peer {
   std::optional<std::string> address;
   /// Whether we dialled it.
   bool outgoing;
+};
+
+/// What is known of an address.
+struct PeerStats {
+  std::string address;
+  /// Who is there, proven or by what others say.
+  std::optional<std::string> id;
+  /// Connections that came as far as a handshake, and those that did not.
+  std::uint64_t connections_ok = 0, connections_failed = 0;
+  /// Addresses that this peer named to us, and we to it.
+  std::uint64_t addresses_received = 0, addresses_sent = 0;
+  /// When it was a neighbour last, in seconds since 1970 UTC.
+  std::optional<std::int64_t> last_seen;
+  /// From the last dial to the end of its handshake.
+  std::optional<double> latency_ms;
+  /// Whether the program saved it.
+  bool saved = false;
+  /// Who named it first.
+  std::optional<std::string> named_by;
+};
+
+/// A question for everyone, for Mesh::announce.
+struct Query {
+  /// Its type, up to 64 bytes: by it others know whether they have an answer.
+  std::string kind{};
+  /// The question, up to 1,024 bytes.
+  std::string data{};
+  /// Its id, up to 64 bytes, which means nothing to nodes; otherwise a random one.
+  std::optional<std::string> id{};
+  /// Over how many links it may go, 1 to 15: with 1 only neighbours are asked.
+  std::uint32_t limit = 15;
+  /// As if it had gone over so many links already.
+  std::uint32_t hops = 0;
 };
 
 namespace detail {
@@ -1047,6 +1089,32 @@ Result<T> values(F &&append) {
   return found;
 }
 
+/// What a function of peernet.h appends to a writer.
+template <class F>
+Result<Payload> appended(F &&append) {
+  Payload out;
+  Status status(append(out.raw()));
+  if (!status) return status;
+  return out;
+}
+
+/// What came of a call for which there may be nothing.
+template <class T>
+Result<std::optional<T>> or_none(Result<T> found) {
+  if (found.ok()) return std::optional<T>(std::move(*found));
+  if (found.error() == Errc::end) return std::optional<T>();
+  return std::move(found).status();
+}
+
+/// As values, where there may be nothing.
+template <class T, class F>
+Result<std::optional<T>> value_or_none(F &&append) {
+  return or_none(values<T>(append));
+}
+
+inline void end_search(peernet_search search) noexcept { peernet_search_end(search); }
+inline void close_book(peernet_book book) noexcept { peernet_book_close(book); }
+
 /// What a function of peernet.h that sends reports.
 template <class F>
 Result<Report> sent(F &&send) {
@@ -1082,21 +1150,122 @@ auto later(const Node &node, F call) {
 
 }  // namespace detail
 
+/// Something that was found.
+class Row {
+ public:
+  /// Owns one of peernet.h.
+  explicit Row(const peernet_row *raw) noexcept : raw_(raw) {}
+  bytes_view data() const noexcept { return {raw_->data, raw_->data_len}; }
+  /// Its type: mostly that of the question.
+  bytes_view kind() const noexcept { return {raw_->kind, raw_->kind_len}; }
+  /// Its id, which whoever found it made.
+  bytes_view id() const noexcept { return {raw_->id, raw_->id_len}; }
+  /// The node that found it.
+  std::string_view peer() const noexcept { return raw_->peer; }
+  /// The links that the question might go over, and those that it came over before the last one.
+  std::uint64_t limit() const noexcept { return raw_->limit; }
+  std::uint64_t hops() const noexcept { return raw_->hops; }
+  /// Whether it is proven that the peer found it, and what.
+  bool verified() const noexcept { return raw_->verified != 0; }
+
+ private:
+  struct Free {
+    void operator()(const peernet_row *row) const noexcept { peernet_row_free(row); }
+  };
+  std::unique_ptr<const peernet_row, Free> raw_;
+};
+
+/// A search that is under way. A loop over it ends when nothing more can come; it ends with its object.
+class Search {
+ public:
+  /// Waits for rows, one by one. A row is good until the next comes.
+  class iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Row;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const Row *;
+    using reference = const Row &;
+
+    iterator() noexcept = default;
+    const Row &operator*() const noexcept { return *row_; }
+    const Row *operator->() const noexcept { return row_.get(); }
+    iterator &operator++() { return read(), *this; }
+    void operator++(int) { read(); }
+    friend bool operator==(const iterator &a, const iterator &b) noexcept { return a.row_ == b.row_; }
+    friend bool operator!=(const iterator &a, const iterator &b) noexcept { return !(a == b); }
+
+   private:
+    friend class Search;
+    explicit iterator(const Search &search) : search_(&search) { read(); }
+    void read() {
+      row_.reset();
+      Result<std::optional<Row>> row = search_->next(std::nothrow);
+      if (row.error() == Errc::closed) return;
+      if (std::optional<Row> found = std::move(row).value()) row_ = std::make_shared<const Row>(std::move(*found));
+    }
+
+    const Search *search_ = nullptr;
+    std::shared_ptr<const Row> row_;
+  };
+
+  /// Owns a handle of peernet.h.
+  explicit Search(peernet_search handle) noexcept : handle_(handle) {}
+  /// Waits for the next row that is found. Nothing when the search is over; Errc::timed_out if nothing came in time,
+  /// Errc::closed once it was ended.
+  std::optional<Row> next(Timeout timeout = forever) const { return next(std::nothrow, timeout).value(); }
+  Result<std::optional<Row>> next(std::nothrow_t, Timeout timeout = forever) const noexcept {
+    const peernet_row *row = nullptr;
+    Status status(peernet_search_next(handle_.get(), timeout.milliseconds(), &row));
+    if (status.error() == Errc::end) return std::optional<Row>();
+    if (!status) return status;
+    return std::optional<Row>(Row(row));
+  }
+  iterator begin() const { return iterator(*this); }
+  iterator end() const noexcept { return {}; }
+  /// Ends it; whoever waits for it on another thread is released.
+  void stop() const noexcept { peernet_search_end(handle_.get()); }
+
+ private:
+  detail::Handle<detail::end_search> handle_;
+};
+
+namespace detail {
+
+/// A struct that is a map by the names of its fields; values that a later library adds are passed over.
+struct Fields {
+  template <class T>
+  Fields &operator()(const char *name, T &place) {
+    if (status) status = values[name].reader().get(place);
+    return *this;
+  }
+  Status status;
+  std::map<std::string_view, Value> values;
+};
+
+inline Fields fields(Reader &in) {
+  Fields all;
+  all.status = in.get(all.values);
+  return all;
+}
+
+}  // namespace detail
+
 template <>
 struct Codec<Peer> {
-  static Status write(Payload &out, const Peer &peer) {
-    return out.write(std::nothrow, std::make_tuple(peer.id, peer.address, peer.outgoing));
-  }
   static Status read(Reader &in, Peer &peer) {
-    std::map<std::string_view, Value> fields;
-    Status status = in.get(fields);
-    auto field = [&](const char *name, auto &place) {
-      if (status) status = fields[name].reader().get(place);
-    };
-    field("id", peer.id);
-    field("address", peer.address);
-    field("outgoing", peer.outgoing);
-    return status;
+    return detail::fields(in)("id", peer.id)("address", peer.address)("outgoing", peer.outgoing).status;
+  }
+};
+
+template <>
+struct Codec<PeerStats> {
+  static Status read(Reader &in, PeerStats &stats) {
+    return detail::fields(in)("address", stats.address)("id", stats.id)("connections_ok", stats.connections_ok)(
+               "connections_failed", stats.connections_failed)("addresses_received", stats.addresses_received)(
+               "addresses_sent", stats.addresses_sent)("last_seen", stats.last_seen)("latency_ms", stats.latency_ms)(
+               "saved", stats.saved)("named_by", stats.named_by)
+        .status;
   }
 };
 
@@ -1304,6 +1473,117 @@ class Mesh {
     });
   }
 
+  /// Asks one node something, waits for its answer, and gives that: mesh.request(id, "sum", 1, 2).reader().read<int>().
+  /// With a time-out: mesh.request(id, pack("sum", 1, 2), 5s). Requests come as events, once asked for with want.
+  template <class... T, class = detail::if_writable<T...>>
+  Payload request(const Text &peer, const T &...values) const {
+    return request(peer, pack(values...));
+  }
+  Payload request(const Text &peer, const Payload &payload, Timeout timeout = forever) const {
+    return request(std::nothrow, peer, payload, timeout).value();
+  }
+  Result<Payload> request(std::nothrow_t, const Text &peer, const Payload &payload,
+                          Timeout timeout = forever) const noexcept {
+    const bytes_view bytes = payload.bytes();
+    return detail::appended([&](peernet_writer *answer) {
+      return peernet_mesh_request(handle(), peer.c_str(), bytes.data(), bytes.size(), timeout.milliseconds(), answer);
+    });
+  }
+  std::future<Payload> request_async(std::string peer, Payload payload, Timeout timeout = forever) const {
+    return detail::later(*this, [peer = std::move(peer), payload = shared(std::move(payload)), timeout](
+                                    const Mesh &mesh) { return mesh.request(peer, *payload, timeout); });
+  }
+  /// Answers a request by the token of its event, also when the batch is long gone. Errc::unanswered if there is no
+  /// such request any more.
+  template <class... T, class = detail::if_writable<T...>>
+  void respond(std::uint64_t token, const T &...values) const {
+    respond(token, pack(values...));
+  }
+  void respond(std::uint64_t token, const Payload &payload, Timeout timeout = forever) const {
+    respond(std::nothrow, token, payload, timeout).raise();
+  }
+  Status respond(std::nothrow_t, std::uint64_t token, const Payload &payload,
+                 Timeout timeout = forever) const noexcept {
+    const bytes_view bytes = payload.bytes();
+    return Status(peernet_mesh_respond(handle(), token, bytes.data(), bytes.size(), timeout.milliseconds()));
+  }
+  /// Lets a request go, which tells its asker at once that no answer will come.
+  void refuse(std::uint64_t token) const { refuse(std::nothrow, token).raise(); }
+  Status refuse(std::nothrow_t, std::uint64_t token) const noexcept {
+    return Status(peernet_mesh_refuse(handle(), token));
+  }
+
+  /// Asks everyone something: a question of this type, up to 64 bytes, with this data, up to 1,024. Searches of others
+  /// come as events, once asked for with want. Errc::needs_tls where 0.7 is spoken.
+  ///
+  ///     for (const peernet::Row &row : mesh.search("file", "song.ogg")) std::cout << row.peer() << " has it\n";
+  Search search(bytes_view kind, bytes_view data) const { return search(std::nothrow, kind, data).value(); }
+  Result<Search> search(std::nothrow_t, bytes_view kind, bytes_view data) const noexcept {
+    peernet_search search = 0;
+    Status status(peernet_mesh_search(handle(), kind.data(), kind.size(), data.data(), data.size(), &search));
+    if (!status) return status;
+    return Search(search);
+  }
+  /// As search, with everything that can be said about a question.
+  Search announce(const Query &query) const { return announce(std::nothrow, query).value(); }
+  Result<Search> announce(std::nothrow_t, const Query &query) const noexcept {
+    peernet_query raw = PEERNET_QUERY_INIT;
+    raw.kind = query.kind.data();
+    raw.kind_len = query.kind.size();
+    raw.data = query.data.data();
+    raw.data_len = query.data.size();
+    raw.id = query.id ? query.id->data() : nullptr;
+    raw.id_len = query.id ? query.id->size() : 0;
+    raw.limit = query.limit;
+    raw.hops = query.hops;
+    peernet_search search = 0;
+    Status status(peernet_mesh_announce(handle(), &raw, &search));
+    if (!status) return status;
+    return Search(search);
+  }
+  /// Sends something that was found, up to 1,024 bytes, back to whoever asked, by the token of the search's event. Up
+  /// to eight times for one question. Whether it arrives is not known.
+  void found(std::uint64_t token, bytes_view data) const { found(std::nothrow, token, data).raise(); }
+  Status found(std::nothrow_t, std::uint64_t token, bytes_view data) const noexcept {
+    return Status(peernet_mesh_found(handle(), token, data.data(), data.size()));
+  }
+  /// As found, with an id and a type of its own, up to 64 bytes each.
+  void found_as(std::uint64_t token, bytes_view id, bytes_view kind, bytes_view data) const {
+    found_as(std::nothrow, token, id, kind, data).raise();
+  }
+  Status found_as(std::nothrow_t, std::uint64_t token, bytes_view id, bytes_view kind, bytes_view data) const noexcept {
+    return Status(peernet_mesh_found_as(handle(), token, id.data(), id.size(), kind.data(), kind.size(), data.data(),
+                                        data.size()));
+  }
+
+  /// Saves the address of a node of the subnet: it is dialled when links are wanted, and known until it is removed.
+  void save(const Text &address) const { save(std::nothrow, address).raise(); }
+  Status save(std::nothrow_t, const Text &address) const noexcept {
+    return Status(peernet_mesh_save(handle(), address.c_str()));
+  }
+  /// Removes an address, which is not dialled any more, and for a day not taken from peers either.
+  void remove(const Text &address) const { remove(std::nothrow, address).raise(); }
+  Status remove(std::nothrow_t, const Text &address) const noexcept {
+    return Status(peernet_mesh_remove(handle(), address.c_str()));
+  }
+  /// All known addresses, with what came of them.
+  std::vector<PeerStats> known() const { return known(std::nothrow).value(); }
+  Result<std::vector<PeerStats>> known(std::nothrow_t) const noexcept {
+    return detail::values<std::vector<PeerStats>>([&](peernet_writer *out) { return peernet_mesh_known(handle(), out); });
+  }
+  /// What is known of an address; nothing if it is not.
+  std::optional<PeerStats> peer_stats(const Text &address) const { return peer_stats(std::nothrow, address).value(); }
+  Result<std::optional<PeerStats>> peer_stats(std::nothrow_t, const Text &address) const noexcept {
+    return detail::value_or_none<PeerStats>(
+        [&](peernet_writer *out) { return peernet_mesh_peer_stats(handle(), address.c_str(), out); });
+  }
+  /// The neighbours as connect takes them: id@host:port, or the id alone of one that has no address.
+  std::vector<std::string> connections() const { return connections(std::nothrow).value(); }
+  Result<std::vector<std::string>> connections(std::nothrow_t) const noexcept {
+    using Addresses = std::vector<std::string>;
+    return detail::values<Addresses>([&](peernet_writer *out) { return peernet_mesh_connections(handle(), out); });
+  }
+
   /// Makes these kinds of event come, from now on: want(peernet::Want::requests | peernet::Want::changes).
   void want(Want kinds) const { want(std::nothrow, kinds).raise(); }
   Status want(std::nothrow_t, Want kinds) const noexcept {
@@ -1398,6 +1678,307 @@ class Mesh {
   detail::Handle<detail::close_mesh> handle_;
 };
 
+/// Keys with their values, as they were at one moment.
+///
+///     for (const auto &item : table.items()) std::cout << item.key() << '\n';
+class Items {
+ public:
+  /// A key and its value, good for as long as its Items.
+  class Item {
+   public:
+    std::string_view key() const noexcept { return {raw_->key, raw_->key_len}; }
+    Value value() const { return reader().read<Value>(); }
+    /// The value, without a copy of it.
+    Reader reader() const noexcept { return Reader(bytes_view(raw_->value, raw_->value_len)); }
+
+   private:
+    friend class Items;
+    explicit Item(const peernet_item *raw) noexcept : raw_(raw) {}
+    const peernet_item *raw_;
+  };
+
+  class iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Item;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = Item;
+
+    iterator() noexcept = default;
+    Item operator*() const noexcept { return Item(peernet_items_at(items_, at_)); }
+    iterator &operator++() noexcept { return at_++, *this; }
+    iterator operator++(int) noexcept { return {items_, at_++}; }
+    friend bool operator==(iterator a, iterator b) noexcept { return a.at_ == b.at_; }
+    friend bool operator!=(iterator a, iterator b) noexcept { return a.at_ != b.at_; }
+
+   private:
+    friend class Items;
+    iterator(const peernet_items *items, std::size_t at) noexcept : items_(items), at_(at) {}
+
+    const peernet_items *items_ = nullptr;
+    std::size_t at_ = 0;
+  };
+
+  /// Owns those of peernet.h.
+  explicit Items(peernet_items *raw) noexcept : raw_(raw) {}
+  std::size_t size() const noexcept { return peernet_items_len(raw_.get()); }
+  bool empty() const noexcept { return size() == 0; }
+  /// One of size().
+  Item operator[](std::size_t at) const noexcept { return Item(peernet_items_at(raw_.get(), at)); }
+  iterator begin() const noexcept { return {raw_.get(), 0}; }
+  iterator end() const noexcept { return {raw_.get(), size()}; }
+
+ private:
+  struct Free {
+    void operator()(peernet_items *items) const noexcept { peernet_items_free(items); }
+  };
+  std::unique_ptr<peernet_items, Free> raw_;
+};
+
+/// The node of a table: keys and values that every node of the subnet holds. It is a mesh too. Reading is local: it
+/// tells what this node has heard so far. A change is made here at once, and goes to everyone else. Changes by anyone
+/// come as events, once asked for with want(peernet::Want::changes).
+///
+///     peernet::SyncTable table(peernet::Options().connect("example.org:4444"));
+///     table.set("motd", "hello");
+///     if (auto text = table.get<std::string>("motd")) std::cout << *text << '\n';
+class SyncTable : public Mesh {
+ public:
+  /// Opens a node. Nodes with and without leases never meet.
+  explicit SyncTable(const Options &options = {}) : SyncTable(open(std::nothrow, options).value()) {}
+  static Result<SyncTable> open(std::nothrow_t, const Options &options = {}) noexcept {
+    return opened<SyncTable>(peernet_table_open, options);
+  }
+  /// No node, as if moved from.
+  SyncTable(std::nullptr_t) noexcept : Mesh(nullptr) {}
+  /// Owns a handle of peernet.h.
+  explicit SyncTable(peernet_table handle) noexcept : Mesh(handle) {}
+
+  /// The value of a key, if it has one: Errc::type if that is not a T, which must not be a view.
+  template <class T = Value>
+  std::optional<T> get(bytes_view key) const {
+    return get<T>(std::nothrow, key).value();
+  }
+  template <class T = Value>
+  Result<std::optional<T>> get(std::nothrow_t, bytes_view key) const noexcept {
+    static_assert(!detail::is_one_of<T, std::string_view, bytes_view>, "there is nothing that it could view");
+    return detail::value_or_none<T>(
+        [&](peernet_writer *out) { return peernet_table_get(handle(), key.data(), key.size(), out); });
+  }
+  bool contains(bytes_view key) const { return contains(std::nothrow, key).value(); }
+  Result<bool> contains(std::nothrow_t, bytes_view key) const noexcept {
+    std::int32_t found = 0;
+    Status status(peernet_table_contains(handle(), key.data(), key.size(), &found));
+    if (!status) return status;
+    return found != 0;
+  }
+  /// The number of keys that have a value.
+  std::size_t size() const { return size(std::nothrow).value(); }
+  Result<std::size_t> size(std::nothrow_t) const noexcept {
+    std::size_t found = 0;
+    Status status(peernet_table_len(handle(), &found));
+    if (!status) return status;
+    return found;
+  }
+  bool empty() const { return size() == 0; }
+  /// All keys with their values, as they are at one moment and in no particular order.
+  Items items() const { return items(std::nothrow).value(); }
+  Result<Items> items(std::nothrow_t) const noexcept {
+    peernet_items *found = nullptr;
+    Status status(peernet_table_items(handle(), &found));
+    if (!status) return status;
+    return Items(found);
+  }
+  std::vector<std::string> keys() const {
+    std::vector<std::string> all;
+    for (const Items::Item &item : items()) all.emplace_back(item.key());
+    return all;
+  }
+  std::vector<Value> values() const {
+    std::vector<Value> all;
+    for (const Items::Item &item : items()) all.push_back(item.value());
+    return all;
+  }
+  /// Who set a key last; nothing if it has no value.
+  std::optional<std::string> owner(bytes_view key) const { return owner(std::nothrow, key).value(); }
+  Result<std::optional<std::string>> owner(std::nothrow_t, bytes_view key) const noexcept {
+    return detail::or_none(detail::text([&](char *place, std::size_t size) {
+      return peernet_table_owner(handle(), key.data(), key.size(), place, size);
+    }));
+  }
+  /// When a key was set last, by its owner's clock; nothing if it has no value.
+  std::optional<std::chrono::system_clock::time_point> time(bytes_view key) const {
+    return time(std::nothrow, key).value();
+  }
+  Result<std::optional<std::chrono::system_clock::time_point>> time(std::nothrow_t, bytes_view key) const noexcept {
+    std::int64_t found = 0;
+    Status status(peernet_table_time(handle(), key.data(), key.size(), &found));
+    using Time = std::chrono::system_clock::time_point;
+    if (status.error() == Errc::end) return std::optional<Time>();
+    if (!status) return status;
+    return std::optional<Time>(Time(std::chrono::seconds(found)));
+  }
+  /// For how long nobody but its owner can change a key: zero if anyone can; nothing if it has no value.
+  std::optional<std::chrono::milliseconds> lease(bytes_view key) const { return lease(std::nothrow, key).value(); }
+  Result<std::optional<std::chrono::milliseconds>> lease(std::nothrow_t, bytes_view key) const noexcept {
+    using std::chrono::milliseconds;
+    std::uint64_t found = 0;
+    Status status(peernet_table_lease(handle(), key.data(), key.size(), &found));
+    if (status.error() == Errc::end) return std::optional<milliseconds>();
+    if (!status) return status;
+    return std::optional<milliseconds>(milliseconds(found));
+  }
+
+  /// Gives a key a value, for all nodes: table.set("point", peernet::Value::map({{"x", 1}})). Errc::lease while it is
+  /// another's.
+  template <class T, class = detail::if_writable<T>>
+  Report set(bytes_view key, const T &value, Timeout timeout = forever) const {
+    return set(std::nothrow, key, value, timeout).value();
+  }
+  template <class T, class = detail::if_writable<T>>
+  Result<Report> set(std::nothrow_t, bytes_view key, const T &value, Timeout timeout = forever) const noexcept {
+    return change(peernet_table_set, key, value, timeout);
+  }
+  std::future<Report> set_async(std::string key, Value value, Timeout timeout = forever) const {
+    return detail::later(*this, [key = std::move(key), value = std::move(value), timeout](const SyncTable &table) {
+      return table.set(key, value, timeout);
+    });
+  }
+  /// Merges the entries of a map into the map that is the key's value, one level deep; a key without a value gets the
+  /// map. Errc::not_a_map if either of the two is none.
+  template <class T, class = detail::if_writable<T>>
+  Report delta(bytes_view key, const T &map, Timeout timeout = forever) const {
+    return delta(std::nothrow, key, map, timeout).value();
+  }
+  template <class T, class = detail::if_writable<T>>
+  Result<Report> delta(std::nothrow_t, bytes_view key, const T &map, Timeout timeout = forever) const noexcept {
+    return change(peernet_table_delta, key, map, timeout);
+  }
+  std::future<Report> delta_async(std::string key, Value map, Timeout timeout = forever) const {
+    return detail::later(*this, [key = std::move(key), map = std::move(map), timeout](const SyncTable &table) {
+      return table.delta(key, map, timeout);
+    });
+  }
+  /// Sets many keys, those of a map, in its order and up to the first error.
+  template <class T, class = detail::if_writable<T>>
+  void update(const T &map, Timeout timeout = forever) const {
+    update(std::nothrow, map, timeout).raise();
+  }
+  template <class T, class = detail::if_writable<T>>
+  Status update(std::nothrow_t, const T &map, Timeout timeout = forever) const noexcept {
+    Payload payload;
+    Status status = payload.put(map);
+    if (!status) return status;
+    const bytes_view bytes = payload.bytes();
+    return Status(peernet_table_update(handle(), bytes.data(), bytes.size(), timeout.milliseconds()));
+  }
+  std::future<void> update_async(Value map, Timeout timeout = forever) const {
+    return detail::later(*this, [map = std::move(map), timeout](const SyncTable &table) { table.update(map, timeout); });
+  }
+  /// Takes a key's value away, for all nodes, which elsewhere is called delete. Nothing if it has none.
+  std::optional<Report> erase(bytes_view key, Timeout timeout = forever) const {
+    return erase(std::nothrow, key, timeout).value();
+  }
+  Result<std::optional<Report>> erase(std::nothrow_t, bytes_view key, Timeout timeout = forever) const noexcept {
+    return detail::or_none(detail::sent([&](peernet_report *report) {
+      return peernet_table_delete(handle(), key.data(), key.size(), timeout.milliseconds(), report);
+    }));
+  }
+  std::future<std::optional<Report>> erase_async(std::string key, Timeout timeout = forever) const {
+    return detail::later(*this, [key = std::move(key), timeout](const SyncTable &table) {
+      return table.erase(key, timeout);
+    });
+  }
+  /// Takes a key's value away, and gives it. Nothing if it has none.
+  std::optional<Value> pop(bytes_view key, Timeout timeout = forever) const {
+    return pop(std::nothrow, key, timeout).value();
+  }
+  Result<std::optional<Value>> pop(std::nothrow_t, bytes_view key, Timeout timeout = forever) const noexcept {
+    return detail::value_or_none<Value>([&](peernet_writer *out) {
+      return peernet_table_pop(handle(), key.data(), key.size(), timeout.milliseconds(), out);
+    });
+  }
+  /// Takes the value of some key away that this node may change, and gives both. Nothing if there is no such key.
+  std::optional<std::pair<std::string, Value>> popitem(Timeout timeout = forever) const {
+    return popitem(std::nothrow, timeout).value();
+  }
+  Result<std::optional<std::pair<std::string, Value>>> popitem(std::nothrow_t,
+                                                               Timeout timeout = forever) const noexcept {
+    using Pair = std::pair<std::string, Value>;
+    peernet_items *raw = nullptr;
+    Status status(peernet_table_popitem(handle(), timeout.milliseconds(), &raw));
+    if (status.error() == Errc::end) return std::optional<Pair>();
+    if (!status) return status;
+    const Items items(raw);
+    return std::optional<Pair>(Pair(items[0].key(), items[0].value()));
+  }
+
+ private:
+  template <class T>
+  Result<Report> change(peernet_status (*call)(peernet_table, const void *, std::size_t, const std::uint8_t *,
+                                               std::size_t, std::int32_t, peernet_report *),
+                        bytes_view key, const T &value, Timeout timeout) const {
+    Payload payload;
+    Status status = payload.put(value);
+    if (!status) return status;
+    const bytes_view bytes = payload.bytes();
+    return detail::sent([&](peernet_report *report) {
+      return call(handle(), key.data(), key.size(), bytes.data(), bytes.size(), timeout.milliseconds(), report);
+    });
+  }
+};
+
+/// The peer book in the data directory of a node that is not running, which can be opened once this is closed.
+class PeerBook {
+ public:
+  /// Opens that of the node of a mesh that these options describe: data_dir, and the subnet and encryption.
+  explicit PeerBook(const Options &options) : PeerBook(open(std::nothrow, options).value()) {}
+  static Result<PeerBook> open(std::nothrow_t, const Options &options) noexcept {
+    return opened(peernet_mesh_book, options);
+  }
+  /// Opens that of the node of a table; whether it has leases also says which it is.
+  static PeerBook of_table(const Options &options) { return of_table(std::nothrow, options).value(); }
+  static Result<PeerBook> of_table(std::nothrow_t, const Options &options) noexcept {
+    return opened(peernet_table_book, options);
+  }
+
+  /// As those of Mesh; what is changed is on the disk when they return.
+  void save(const Text &address) const { save(std::nothrow, address).raise(); }
+  Status save(std::nothrow_t, const Text &address) const noexcept {
+    return Status(peernet_book_save(handle_.get(), address.c_str()));
+  }
+  void remove(const Text &address) const { remove(std::nothrow, address).raise(); }
+  Status remove(std::nothrow_t, const Text &address) const noexcept {
+    return Status(peernet_book_remove(handle_.get(), address.c_str()));
+  }
+  std::vector<PeerStats> known() const { return known(std::nothrow).value(); }
+  Result<std::vector<PeerStats>> known(std::nothrow_t) const noexcept {
+    return detail::values<std::vector<PeerStats>>(
+        [&](peernet_writer *out) { return peernet_book_known(handle_.get(), out); });
+  }
+  std::optional<PeerStats> peer_stats(const Text &address) const { return peer_stats(std::nothrow, address).value(); }
+  Result<std::optional<PeerStats>> peer_stats(std::nothrow_t, const Text &address) const noexcept {
+    return detail::value_or_none<PeerStats>(
+        [&](peernet_writer *out) { return peernet_book_peer_stats(handle_.get(), address.c_str(), out); });
+  }
+  /// Closes it.
+  void close() const { close(std::nothrow).raise(); }
+  Status close(std::nothrow_t) const noexcept { return Status(peernet_book_close(handle_.get())); }
+
+ private:
+  explicit PeerBook(peernet_book handle) noexcept : handle_(handle) {}
+  static Result<PeerBook> opened(peernet_status (*open)(const peernet_options *, peernet_book *),
+                                 const Options &options) {
+    peernet_book handle = 0;
+    Status status(options.with_raw([&](const peernet_options &raw) { return open(&raw, &handle); }));
+    if (!status) return status;
+    return PeerBook(handle);
+  }
+
+  detail::Handle<detail::close_book> handle_;
+};
+
 // ---------------------------------------------------------------------------------------------------------------
 // Without a node
 
@@ -1478,7 +2059,7 @@ class Frames {
     std::size_t used = 0;
     Result<Decoded> found = read(stream, &used);
     if (found.error() == Errc::end) return std::optional<Decoded>();
-    if (!found) return Status(Errc(found.error().value()), found.message());
+    if (!found) return std::move(found).status();
     stream = {stream.data() + used, stream.size() - used};
     return std::optional<Decoded>(std::move(*found));
   }
