@@ -65,12 +65,6 @@ impl Rows {
         }
     }
 
-    /// Wakes `waker` once: when there may be something to read, as [`Rows::try_next`] then tells. To be called
-    /// before that.
-    pub fn arm(&self, waker: Waker) {
-        self.signal.arm(waker);
-    }
-
     /// Ends the search, and releases whoever waits.
     pub fn end(&self) {
         let found = self.found().take();
