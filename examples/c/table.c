@@ -76,9 +76,8 @@ static int run(peernet_table table, const char *other) {
   struct pollfd fds[2] = {{0, POLLIN, 0}, {0, POLLIN, 0}};
   char line[1024], address[PEERNET_ADDRESS_SIZE];
   peernet_writer *value = peernet_writer_new();
-  int failed = peernet_mesh_want(table, PEERNET_WANT_CHANGES) ||
-               peernet_mesh_address(table, address, sizeof address) || peernet_mesh_poll_fd(table, &fds[1].fd) ||
-               (other && peernet_mesh_connect(table, other, 10000, NULL, 0));
+  int failed = peernet_mesh_want(table, PEERNET_WANT_CHANGES) || peernet_mesh_address(table, address, sizeof address) ||
+               peernet_mesh_poll_fd(table, &fds[1].fd) || (other && peernet_mesh_connect(table, other, 10000, NULL, 0));
   if (!failed) printf("at %s\n", address);
   setvbuf(stdin, NULL, _IONBF, 0);  // poll sees nothing of what stdio has read ahead
   while (!failed && fflush(stdout) == 0 && poll(fds, 2, -1) > 0) {

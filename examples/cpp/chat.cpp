@@ -1,7 +1,6 @@
 // A chat in a mesh: chat [HOST:PORT], with the address of any node of it. Other terminals join the address it tells.
-#include <peernet.hpp>
-
 #include <iostream>
+#include <peernet.hpp>
 
 int main(int argc, char **argv) try {
   peernet::Mesh mesh;

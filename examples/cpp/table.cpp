@@ -1,8 +1,7 @@
 // Settings that several programs share: table [HOST:PORT], with the address of any that runs already. Lines like
 // "colour = green" set one, "colour =" takes it away, "?" shows all. What anyone changes is shown everywhere.
-#include <peernet.hpp>
-
 #include <iostream>
+#include <peernet.hpp>
 
 // One line at a time, as two threads write.
 static void say(const std::string &line) { std::cout << line + '\n' << std::flush; }
@@ -17,11 +16,16 @@ static void show_all(const peernet::SyncTable &table) {
 
 static void tell(const peernet::SyncTable &table, const peernet::Event &event) {
   switch (event.type()) {
-    case peernet::EventType::update: return show(event.key().text(), event.payload());
-    case peernet::EventType::erase: return say(std::string(event.key().text()) + " is gone");
-    case peernet::EventType::superseded: return say(std::string(event.key().text()) + ": another was faster");
-    case peernet::EventType::changes_lagged: return show_all(table);  // too many to have been shown
-    default: return;
+    case peernet::EventType::update:
+      return show(event.key().text(), event.payload());
+    case peernet::EventType::erase:
+      return say(std::string(event.key().text()) + " is gone");
+    case peernet::EventType::superseded:
+      return say(std::string(event.key().text()) + ": another was faster");
+    case peernet::EventType::changes_lagged:
+      return show_all(table);  // too many to have been shown
+    default:
+      return;
   }
 }
 
@@ -35,8 +39,10 @@ static void obey(const peernet::SyncTable &table, const std::string &line) try {
   if (line[0] == '?') return show_all(table);
   if (middle == std::string::npos) return;
   const std::string key = trim(line.substr(0, middle)), value = trim(line.substr(middle + 1));
-  if (!value.empty()) table.set(key, value);
-  else if (!table.erase(key)) say("not done: the key has no value");
+  if (!value.empty())
+    table.set(key, value);
+  else if (!table.erase(key))
+    say("not done: the key has no value");
 } catch (const peernet::Error &error) {
   say(std::string("not done: ") + error.what());  // mostly that the key is somebody else's for now
 }

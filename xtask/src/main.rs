@@ -3,8 +3,12 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod install;
+
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -12,13 +16,17 @@ use std::process::{Command, ExitCode};
 const DENY: &str = "cargo-deny@0.20.2";
 /// The linter of the Python scripts.
 const RUFF: &str = "ruff==0.17.5";
+/// What formats C and C++.
+const CLANG_FORMAT: &str = "clang-format==23.1.5";
 
 const HELP: &str = "cargo xtask COMMAND
 
   test     every test of the quick set, real peers and a browser included (they are installed first)
-  lint     formatting, clippy, documentation, dependencies (`deny.toml`) and the scripts' linter
+  lint     formatting, clippy, documentation, dependencies (`deny.toml`), and what scripts and C want
   long     the long set: simulated days, thousands of seeds, ten minutes of each fuzz target
-  fuzz N   each fuzz target for N seconds (600)";
+  fuzz N   each fuzz target for N seconds (600)
+  install-c --prefix DIR [--libdir lib] [--debug]
+           the library for C and C++ with what pkg-config and CMake find it by, in folders of DIR";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -29,6 +37,7 @@ fn main() -> ExitCode {
         ["long"] => long(),
         ["fuzz"] => fuzz("600"),
         ["fuzz", seconds] => fuzz(seconds),
+        ["install-c", request @ ..] => install::install_c(request),
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(2);
@@ -90,9 +99,29 @@ fn set_up_browser() -> Outcome {
     step(&mut Command::new(root().join("examples/browser/chromium")))
 }
 
+/// What the tests of the C library are built and run with.
+fn set_up_c() -> Outcome {
+    let needed = [
+        ("cc", "gcc"),
+        ("c++", "g++"),
+        ("pkg-config", "pkg-config"),
+        ("cmake", "cmake"),
+        ("valgrind", "valgrind"),
+    ];
+    let there = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
+    let missing: Vec<&str> =
+        needed.iter().filter(|(tool, _)| !there(tool)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    step(Command::new("apt-get").args(["update", "-qq"]))?;
+    step(Command::new("apt-get").args(["install", "-y", "-qq", "--no-install-recommends"]).args(missing))
+}
+
 fn test() -> Outcome {
     set_up_real_peers()?;
     set_up_browser()?;
+    set_up_c()?;
     // The pure part alone first: it must build without tokio.
     step(&mut cargo(&["check", "--package", "libpeernet", "--no-default-features"]))?;
     // One profile for tests, the command and the conformance suite, so that nothing is built twice.
@@ -126,6 +155,29 @@ fn deny() -> Outcome {
     }
 }
 
+/// What is written in C and C++ in a folder, at any depth.
+fn c_sources(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let extension = path.extension().and_then(OsStr::to_str);
+        if path.is_dir() {
+            found.extend(c_sources(&path)?);
+        } else if matches!(extension, Some("c" | "h" | "cpp" | "hpp")) && !path.ends_with("include/peernet.h")
+        {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn check_c_formatting() -> Outcome {
+    let mut check = Command::new(real_peers().join("py/bin/clang-format"));
+    check.args(["--dry-run", "-Werror"]);
+    let examples = c_sources(&root().join("examples")).map_err(|error| format!("examples: {error}"))?;
+    step(check.args(examples))
+}
+
 fn lint() -> Outcome {
     step(&mut cargo(&["fmt", "--all", "--check"]))?;
     step(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -136,16 +188,18 @@ fn lint() -> Outcome {
     deny()?;
     set_up_real_peers()?;
     let python = real_peers().join("py/bin/python");
-    step(Command::new(&python).args(["-m", "pip", "install", "--quiet", RUFF]))?;
+    step(Command::new(&python).args(["-m", "pip", "install", "--quiet", RUFF, CLANG_FORMAT]))?;
     let scripts = "conformance/real-peers";
     step(Command::new(&python).args(["-m", "ruff", "check", "--line-length", "110", scripts]))?;
     step(Command::new(&python).args(["-m", "ruff", "format", "--check", "--line-length", "110", scripts]))?;
+    check_c_formatting()?;
     step(Command::new("node").args(["--check", "conformance/real-peers/js2p_node.js"]))
 }
 
 fn long() -> Outcome {
     set_up_real_peers()?;
     set_up_browser()?;
+    set_up_c()?;
     step(cargo(&["test", "--release", "--workspace"]).env("PEERNET_LONG", "1"))?;
     fuzz("600")
 }

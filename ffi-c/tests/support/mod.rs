@@ -40,6 +40,19 @@ pub fn library() -> &'static Path {
     })
 }
 
+/// A prefix in which the library is installed as users install it.
+pub fn prefix() -> &'static Path {
+    static PREFIX: OnceLock<PathBuf> = OnceLock::new();
+    PREFIX.get_or_init(|| {
+        let prefix = scratch("prefix");
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let mut install = Command::new(env!("CARGO"));
+        install.args(["run", "--quiet", "--package", "xtask", "--", "install-c", "--prefix"]).arg(&prefix);
+        run(install.env("CARGO_TARGET_DIR", target).current_dir(root()));
+        prefix
+    })
+}
+
 /// Runs a command, which must succeed.
 pub fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
