@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/c.rs"]
+mod c;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -67,4 +70,18 @@ fn wrong_usage() {
     let wrong = conformance(&[&file("README.md")]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(shown(&wrong).contains("README.md"));
+}
+
+/// The library as C programs have it: all that is about bytes, of what it offers nothing is wrong.
+#[test]
+fn c_programs() {
+    let testee = c::testee();
+    let output = conformance(&["--against", &format!("'{}'", testee.display()), "--json"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for group in report["groups"].as_array().unwrap() {
+        let transcripts = group["name"] == "transcripts";
+        assert_eq!(group["skipped"] == 0, !transcripts, "{group}");
+        assert_eq!(group["passed"] == 0, transcripts, "{group}");
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, Write};
 
-use peernet::Value;
 use peernet::identity::{KeyPair, NodeId, ProtocolId, PublicKey};
 use peernet::wire::compression::{compress_if_smaller, must_compress};
 use peernet::wire::{Decoder, Envelope, Form, Limits, MAX_FRAME, Message, Method, base58, frame};
+use peernet::{ErrorCode, Value};
 use serde_json::{Value as Json, json};
 
 use crate::json::{FormError, from_value, from_values, hex, parse, to_value, to_values, unhex};
@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::{Lost, Testee};
 
 /// What this build can be asked.
-const OPS: [&str; 10] = [
+const OPS: [&str; 11] = [
     "hello",
     "encode",
     "decode",
@@ -22,6 +22,7 @@ const OPS: [&str; 10] = [
     "key_id",
     "base58_encode",
     "base58_decode",
+    "error_code",
     "transcript_start",
     "transcript_step",
 ];
@@ -71,6 +72,7 @@ impl Reference {
             Some("key_id") => key_id(request),
             Some("base58_encode") => base58_encode(request),
             Some("base58_decode") => base58_decode(request),
+            Some("error_code") => error_code(request),
             Some("transcript_start") => Machine::start(request).map(|machine| {
                 self.machine = Some(machine);
                 json!({ "ok": true })
@@ -240,4 +242,11 @@ fn base58_decode(request: &Json) -> Result<Json, Answer> {
     let digits = hex(&bytes);
     let digits = digits.trim_start_matches('0');
     Ok(json!({ "hex": if digits.is_empty() { "0" } else { digits } }))
+}
+
+fn error_code(request: &Json) -> Result<Json, Answer> {
+    let name = text(request, "name")?;
+    let code = ErrorCode::ALL.iter().find(|code| code.as_str() == name);
+    let code = code.ok_or_else(|| refused("there is no such error"))?;
+    Ok(json!({ "status": code.status() }))
 }

@@ -14,7 +14,7 @@ macro_rules! embedded {
 }
 
 /// The files that come with this crate.
-const FILES: [(&str, &str); 22] = embedded![
+const FILES: [(&str, &str); 23] = embedded![
     "vectors/p2p-today-0.7.json",
     "vectors/values.json",
     "vectors/messages.json",
@@ -23,6 +23,7 @@ const FILES: [(&str, &str); 22] = embedded![
     "vectors/ids.json",
     "vectors/trust.json",
     "vectors/seals.json",
+    "vectors/errors.json",
     "transcripts/handshake.json",
     "transcripts/double.json",
     "transcripts/peers.json",

@@ -34,10 +34,12 @@ enum Question {
     Base58Decode,
     /// Is this text refused?
     Base58Reject,
+    /// Which number does this error have?
+    ErrorCode,
 }
 
 /// The sections of a vector file, and what each of their vectors is asked.
-const SECTIONS: [(&str, &[Question]); 10] = [
+const SECTIONS: [(&str, &[Question]); 11] = [
     ("/encode", &[Question::Encode, Question::Decode]),
     ("/decode", &[Question::Decode]),
     ("/compress", &[Question::Compress]),
@@ -48,6 +50,7 @@ const SECTIONS: [(&str, &[Question]); 10] = [
     ("/ids/base58_int", &[Question::Base58]),
     ("/ids/base58_decode", &[Question::Base58Decode]),
     ("/ids/base58_reject", &[Question::Base58Reject]),
+    ("/errors", &[Question::ErrorCode]),
 ];
 
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl Vector {
             Question::ProtocolId => "protocol ids",
             Question::NodeId | Question::KeyId => "node ids",
             Question::Base58 | Question::Base58Decode | Question::Base58Reject => "base58",
+            Question::ErrorCode => "error codes",
         }
     }
 
@@ -166,6 +170,9 @@ impl Vector {
             }
             Question::Base58Decode => self.base58_decode(testee),
             Question::Base58Reject => Ok(refused(&testee.ask(&self.request("base58_decode", &["text"]))?)),
+            Question::ErrorCode => {
+                self.compare(&testee.ask(&self.request("error_code", &["name"]))?, &["status"])
+            }
         }
     }
 

@@ -1073,8 +1073,13 @@ peernet_status peernet_reader_find(const peernet_reader *map,
                                    const char *key,
                                    peernet_reader *value);
 
-// Makes the frame of a message, length field first, and appends it to `frame`. `codec` may be null. If the message
-// begins with PEERNET_MESSAGE_INIT of this header, its id is not set; peernet_decode tells it.
+// Writes the id that a message has, on every node and in every frame, into the 32 bytes of `id`.
+//
+// Errors: PEERNET_ERR_VALUE if the payload is not packed values. Needs no node.
+peernet_status peernet_message_id(const peernet_message *message, uint8_t *id);
+
+// Makes the frame of a message, length field first, and appends it to `frame`. `codec` may be null. The message's id
+// is not set; peernet_message_id tells it.
 //
 // Errors, and then nothing is appended: PEERNET_ERR_VALUE if the payload is not packed values,
 // PEERNET_ERR_TOO_LARGE. Needs no node; the pure layer works in any process.

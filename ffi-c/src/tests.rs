@@ -351,6 +351,11 @@ fn frames_are_those_of_the_vectors() {
     unsafe {
         assert_eq!(peernet_encode(&message, ptr::null(), frame), PEERNET_OK, "{}", self::message());
         assert_eq!((*frame).bytes(), golden);
+        let mut id = [0; 32];
+        assert_eq!(peernet_message_id(&message, id.as_mut_ptr()), PEERNET_OK);
+        assert_eq!(id[..], golden[4..36]);
+        assert_eq!(peernet_message_id(&message, ptr::null_mut()), PEERNET_ERR_ARGUMENT);
+        assert_eq!(peernet_message_id(ptr::null(), id.as_mut_ptr()), PEERNET_ERR_ARGUMENT);
         let (mut read, mut used) = (NO_MESSAGE, 0);
         let whole = golden.len();
         let mut decode = |len: usize, used: *mut usize| {

@@ -122,8 +122,38 @@ impl peernet_codec {
     }
 }
 
-/// Makes the frame of a message, length field first, and appends it to `frame`. `codec` may be null. If the message
-/// begins with PEERNET_MESSAGE_INIT of this header, its id is not set; peernet_decode tells it.
+/// The message that a struct of a program's describes, without a seal.
+unsafe fn pack(message: *const peernet_message) -> Result<Message, Error> {
+    // SAFETY: null or a struct that begins with its size, and leads to what it says.
+    let (message, sender, payload) = unsafe {
+        args::object(message, "message")?;
+        let message = args::sized(message, NO_MESSAGE, "message")?;
+        let sender = args::bytes(message.sender, message.sender_len, "message.sender")?;
+        (message, sender, args::payload(message.payload, message.payload_len)?)
+    };
+    let form = match message.sender_form {
+        PEERNET_FORM_TEXT => Form::Str,
+        PEERNET_FORM_BYTES => Form::Bin,
+        _ => return Err(args::wrong("message.sender_form is neither of the two")),
+    };
+    Message::pack_raw(message.r#type, sender, form, message.time, &payload).map_err(args::no_value)
+}
+
+/// Writes the id that a message has, on every node and in every frame, into the 32 bytes of `id`.
+///
+/// Errors: PEERNET_ERR_VALUE if the payload is not packed values. Needs no node.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peernet_message_id(message: *const peernet_message, id: *mut u8) -> peernet_status {
+    guard(Does::Pure, || {
+        let place = args::out(id.cast::<[u8; 32]>(), "id")?;
+        // SAFETY: as of the header; the place has 32 bytes.
+        unsafe { place.put(*pack(message)?.id().as_bytes()) };
+        Ok(())
+    })
+}
+
+/// Makes the frame of a message, length field first, and appends it to `frame`. `codec` may be null. The message's id
+/// is not set; peernet_message_id tells it.
 ///
 /// Errors, and then nothing is appended: PEERNET_ERR_VALUE if the payload is not packed values,
 /// PEERNET_ERR_TOO_LARGE. Needs no node; the pure layer works in any process.
@@ -135,25 +165,10 @@ pub unsafe extern "C" fn peernet_encode(
 ) -> peernet_status {
     guard(Does::Pure, || {
         // SAFETY: null or structs that begin with their size, and lead to what they say.
-        let (message, codec) = unsafe {
-            args::object(message, "message")?;
-            (args::sized(message, NO_MESSAGE, "message")?, args::sized(codec, CODEC, "codec")?)
-        };
-        // SAFETY: null or so many bytes.
-        let (sender, payload) = unsafe {
-            let sender = args::bytes(message.sender, message.sender_len, "message.sender")?;
-            (sender, args::payload(message.payload, message.payload_len)?)
-        };
-        let form = match message.sender_form {
-            PEERNET_FORM_TEXT => Form::Str,
-            PEERNET_FORM_BYTES => Form::Bin,
-            _ => return Err(args::wrong("message.sender_form is neither of the two")),
-        };
+        let (packed, codec) = unsafe { (pack(message)?, args::sized(codec, CODEC, "codec")?) };
         // SAFETY: null or a writer that nobody else uses, and what a codec leads to.
         let (out, methods, keys) =
             unsafe { (peernet_writer::borrow(frame)?, codec.methods()?, codec.keys()?) };
-        let packed = Message::pack_raw(message.r#type, sender, form, message.time, &payload);
-        let packed = packed.map_err(args::no_value)?;
         let packed = keys.map(|keys| packed.sealed(&keys)).unwrap_or(packed);
         let body = packed.body();
         if body.len() > codec.max_frame() {
