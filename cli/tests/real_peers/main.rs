@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../support/c.rs"]
+mod c;
 mod encrypted;
 mod environment;
 mod links;

@@ -23,9 +23,8 @@ fn whispers(ours: &mut Peer, theirs: &mut Peer) {
 }
 
 /// A py2p and a js2p, which cannot join each other, talk through one of ours.
-#[test]
-fn bridge() {
-    let mut ours = Peer::start(Kind::Ours, &[]);
+fn bridge_through(kind: Kind) {
+    let mut ours = Peer::start(kind, &[]);
     let mut py2p = Peer::start(Kind::Py2p, &[]);
     let mut js2p = Peer::start(Kind::Js2p, &[]);
     py2p.join(&mut ours);
@@ -38,11 +37,25 @@ fn bridge() {
     part([ours, py2p, js2p]);
 }
 
-/// The same with two of ours, which each know one of them at first.
 #[test]
-fn bridge_of_two() {
-    let mut left = Peer::start(Kind::Ours, &[]);
-    let mut right = Peer::start(Kind::Ours, &[]);
+fn bridge() {
+    bridge_through(Kind::Ours);
+}
+
+#[test]
+fn bridge_in_c() {
+    bridge_through(Kind::C);
+}
+
+#[test]
+fn bridge_in_cpp() {
+    bridge_through(Kind::Cpp);
+}
+
+/// The same with two of ours, which each know one of them at first.
+fn bridge_of(left: Kind, right: Kind) {
+    let mut left = Peer::start(left, &[]);
+    let mut right = Peer::start(right, &[]);
     let mut py2p = Peer::start(Kind::Py2p, &[]);
     let mut js2p = Peer::start(Kind::Js2p, &[]);
     py2p.join(&mut left);
@@ -58,6 +71,16 @@ fn bridge_of_two() {
     for peer in [left, right, py2p, js2p] {
         peer.finish();
     }
+}
+
+#[test]
+fn bridge_of_two() {
+    bridge_of(Kind::Ours, Kind::Ours);
+}
+
+#[test]
+fn bridge_of_c_and_cpp() {
+    bridge_of(Kind::C, Kind::Cpp);
 }
 
 /// A node that advertises an address at which only this test listens, so that whoever is told of the

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
+use crate::c::{self, Language};
 use crate::environment;
 use crate::support::{Node, PATIENCE, peernet};
 
@@ -16,8 +17,19 @@ pub(crate) const MENDING: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ours,
+    /// Ours, in a C program.
+    C,
+    /// Ours, in a C++ program.
+    Cpp,
     Py2p,
     Js2p,
+}
+
+impl Kind {
+    /// Whether it is another implementation.
+    fn is_real(self) -> bool {
+        matches!(self, Self::Py2p | Self::Js2p)
+    }
 }
 
 /// How links are encrypted.
@@ -32,10 +44,10 @@ impl Encryption {
     /// What programs of this kind call it.
     pub(crate) fn name(self, kind: Kind) -> &'static str {
         match (self, kind) {
-            (Self::Plaintext, Kind::Ours) => "plaintext",
-            (Self::Plaintext, _) => "Plaintext",
-            (Self::Ssl, Kind::Ours) => "ssl",
-            (Self::Ssl, _) => "SSL",
+            (Self::Plaintext, kind) if kind.is_real() => "Plaintext",
+            (Self::Plaintext, _) => "plaintext",
+            (Self::Ssl, kind) if kind.is_real() => "SSL",
+            (Self::Ssl, _) => "ssl",
             (Self::Ws, _) => "ws",
         }
     }
@@ -102,6 +114,12 @@ impl Peer {
             Kind::Ours => {
                 let mut command = peernet();
                 command.args(["node", "--json"]).arg("--listen").arg(place.to_string());
+                command
+            }
+            Kind::C | Kind::Cpp => {
+                let language = if kind == Kind::C { Language::C99 } else { Language::Cpp17 };
+                let mut command = Command::new(c::node(language));
+                command.arg("--listen").arg(place.to_string());
                 command
             }
             Kind::Py2p => {
@@ -227,7 +245,7 @@ impl Peer {
 pub(crate) fn part(peers: impl IntoIterator<Item = Peer>) -> Vec<Vec<Json>> {
     let mut peers: Vec<Peer> = peers.into_iter().collect();
     // Before the first leaves, after which py2p nodes break the links between them.
-    for peer in peers.iter_mut().filter(|peer| peer.kind != Kind::Ours) {
+    for peer in peers.iter_mut().filter(|peer| peer.kind.is_real()) {
         assert_eq!(peer.must(json!({"do": "status"})), "Nominal", "{:?}", peer.kind);
     }
     peers.into_iter().map(Peer::finish).collect()
