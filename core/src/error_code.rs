@@ -122,6 +122,8 @@ codes! {
     Forked = -37, "forked";
     /// A fault of the library.
     Internal = -38, "internal";
+    /// Someone else reads the node's events already: a callback, or another thread.
+    Busy = -39, "busy";
 }
 
 impl std::fmt::Display for ErrorCode {

@@ -113,6 +113,31 @@ async fn hooks_see_their_codes_first_and_may_take(encryption: Encryption) {
     assert!(matches!(b.broadcast_as(0x30, &("x",)).await, Err(Error::Code { .. })));
 }
 
+/// Whatever does not wait works within a hook, also what the program is told of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_may_use_their_node() {
+    let (a, b) = pair(Encryption::Tls).await;
+    let a = std::sync::Arc::new(a);
+    let hooked = std::sync::Arc::downgrade(&a);
+    let hook = move |message: &peernet::Message| {
+        let Some(a) = hooked.upgrade() else { return false };
+        assert!(!a.is_closed() && a.try_recv().is_ok());
+        a.on_code(0x40, |_| false).unwrap();
+        a.ban(message.sender(), Duration::from_secs(60)).is_ok()
+    };
+    a.on_code(0x40, hook).unwrap();
+    b.broadcast_as(0x40, &("out with me",)).await.unwrap();
+    let told = async {
+        loop {
+            match a.next_event().await {
+                Some(peernet::Event::Disconnected { peer, .. }) => break peer,
+                other => drop(other.unwrap()),
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, told).await.unwrap(), *b.id());
+}
+
 /// L-30 to L-32: a program that does not read is told how much it missed, and goes on behind it.
 async fn a_program_that_does_not_read_is_told_what_it_missed(encryption: Encryption) {
     let config = peernet::Config {

@@ -87,9 +87,11 @@ pub const PEERNET_ERR_REENTRANT: peernet_status = -36;
 pub const PEERNET_ERR_FORKED: peernet_status = -37;
 /// A fault of the library; please report it with the message.
 pub const PEERNET_ERR_INTERNAL: peernet_status = -38;
+/// Someone else reads the node's events already: a callback, or another thread.
+pub const PEERNET_ERR_BUSY: peernet_status = -39;
 
 /// The words of statuses, from 0 downwards: those of all languages.
-const WORDS: [&CStr; 39] = [
+const WORDS: [&CStr; 40] = [
     c"ok",
     c"address",
     c"config",
@@ -129,6 +131,7 @@ const WORDS: [&CStr; 39] = [
     c"reentrant",
     c"forked",
     c"internal",
+    c"busy",
 ];
 
 /// The word for a status, the same in every language: `ok`, `closed`, `timed_out`; `unknown` for a number that

@@ -407,16 +407,17 @@ impl Runtime {
     }
 
     /// Items for the program: hooks see theirs first, and codes that nobody hooked go no further.
-    fn hand_up(&self, items: Vec<Item>) {
+    fn hand_up(&self, mut items: Vec<Item>) {
         let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let wanted = |item: &Item| match item {
+        // Before the inbox is opened: a hook may use the node, and whatever threads it waits for may too.
+        items.retain(|item| match item {
             Item::Message(received) => {
                 let taken = hooks.get(&received.code).is_some_and(|hook| hook(received));
                 !taken && is_ordinary(item)
             }
             _ => true,
-        };
-        self.inbox.push(items.into_iter().filter(wanted));
+        });
+        self.inbox.push(items.into_iter());
     }
 
     /// Waits until a reader may go on: relays it caused have room (or their links count as slow), the
@@ -610,8 +611,11 @@ impl Runtime {
 
     pub(crate) fn set_hook(&self, code: u64, hook: Hook) {
         let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        hooks.insert(code, hook);
+        let replaced = hooks.insert(code, hook);
         self.hooked.store(hooks.len(), Ordering::Release);
+        // What goes with it may set hooks.
+        drop(hooks);
+        drop(replaced);
     }
 
     /// Whether the program lets whoever is on a connection be there.
