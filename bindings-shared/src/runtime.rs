@@ -71,8 +71,9 @@ impl Runtime {
             return Ok(runtime);
         }
         let failed = |error| Error::new(ErrorCode::Internal, format!("cannot start threads: {error}"));
-        let tokio =
-            Builder::new_multi_thread().thread_name("peernet").enable_all().build().map_err(failed)?;
+        let mut threads = Builder::new_multi_thread();
+        threads.thread_name("peernet").enable_all().on_thread_start(ignore_broken_pipes);
+        let tokio = threads.build().map_err(failed)?;
         let handle = tokio.handle().clone();
         let runtime = Arc::new(Self { tokio: Some(tokio), handle });
         state.current = Arc::downgrade(&runtime);
@@ -123,6 +124,16 @@ impl Runtime {
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+}
+
+/// Writing to a pipe that nobody reads is an error on these threads, and not the end of the program, whatever
+/// that has said about the signal.
+fn ignore_broken_pipes() {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{SigSet, Signal};
+        let _ = SigSet::from(Signal::SIGPIPE).thread_block();
     }
 }
 
