@@ -26,6 +26,12 @@
 // programs that were compiled with it.
 #define PEERNET_ABI_VERSION 1
 
+// The side of a connection that begins, for peernet_mesh_attach_fd.
+#define PEERNET_DIALLER 1
+
+// The side of a connection that is waited for, for peernet_mesh_attach_fd.
+#define PEERNET_ACCEPTOR 2
+
 // A message: `kind`, `code`, `id`, `peer` (its author), `time`, `payload`, `verified`.
 #define PEERNET_EVENT_MESSAGE 1
 
@@ -107,6 +113,12 @@
 // No, in options with a choice.
 #define PEERNET_NO -1
 
+// Bytes that the text of an identity takes at most, its NUL included.
+#define PEERNET_IDENTITY_SIZE 77
+
+// Bytes that the text of a secret takes at most, its NUL included.
+#define PEERNET_SECRET_SIZE 144
+
 // Nothing is left to read.
 #define PEERNET_TYPE_END 0
 
@@ -163,6 +175,37 @@ typedef int32_t peernet_status;
 // PEERNET_ERR_FORKED for nodes that were open before the fork.
 typedef uint64_t peernet_mesh;
 
+// Whoever connects to a node or was dialled by it.
+typedef struct {
+  // The size of this struct, as the library has it: fields beyond are not there.
+  size_t struct_size;
+  // The id that it has proven.
+  const char *id;
+  // The IP address where it is; null where it has none.
+  const char *ip;
+  // Whether we dialled it: 1 or 0.
+  uint32_t dialled;
+  // 0.
+  uint32_t reserved;
+} peernet_candidate;
+
+// Says who may join, for `admit` of peernet_options: not 0 to let it in. The candidate lives during the call.
+typedef int32_t (*peernet_admit)(void *user, const peernet_candidate *candidate);
+
+// Frees `user` of a callback, or null. It is called exactly once, when the callback will not be called any
+// more, nor is being called: also if registering fails, and then before that returns. On whichever thread; what
+// holds for callbacks holds for it.
+typedef void (*peernet_drop)(void *user);
+
+// A bound or a time-out by its name, for `settings` of peernet_options. Its size never changes.
+typedef struct {
+  // Which one.
+  const char *name;
+  // Times are in milliseconds, sizes in bytes, yes and no are 1 and 0, and a negative number is no bound where
+  // there need not be one.
+  int64_t value;
+} peernet_setting;
+
 // What a node is opened with. Begin with PEERNET_OPTIONS_INIT, which is the default of everything, and set what
 // is to be otherwise:
 //
@@ -200,6 +243,52 @@ typedef struct {
   int32_t leases;
   // Whether what changes the node's data is done only when it is on the disk (no).
   int32_t durable;
+  // The keys that the node's id is derived from, as peernet_identity_new writes them (those in the data
+  // directory, or else new ones). This and the following, to `sign`, only with tls.
+  const char *identity;
+  // Instead: a file with them, which only its owner can read.
+  const char *identity_file;
+  // The secret that all nodes of the subnet share, as peernet_secret_new writes it: nobody joins without it
+  // (none: whoever knows the subnet's name may join).
+  const char *secret;
+  // Instead: a file with it, which only its owner can read.
+  const char *secret_file;
+  // The ids of those who may join, `allow_count` texts (null: anyone may). If it is not null and `allow_count`
+  // is 0, nobody may, until peernet_mesh_allow.
+  const char *const *allow;
+  // How many texts `allow` leads to.
+  size_t allow_count;
+  // Asked about whoever connects, or was dialled, and has proven its id, before anything is said to it: not 0
+  // lets it in (null: not asked). It runs on the library's threads where links are made, on several at the same
+  // time, and must be quick; what holds for hooks holds for it. Functions that open nodes take it over; to others
+  // it is nothing.
+  peernet_admit admit;
+  // Handed to `admit`.
+  void *admit_user;
+  // Called once with `admit_user` when the node is closed, or cannot be opened; may be null.
+  peernet_drop admit_drop;
+  // For wss: the certificate to show, with those that lead from it to one that browsers trust, as PEM (one made
+  // for this node alone, which no browser takes).
+  const char *certificate;
+  // The private key of `certificate`, as PEM.
+  const char *certificate_key;
+  // For ws and wss: the origins of the web pages that may connect, as browsers write them, `origin_count` texts
+  // (none); a single * for all pages there are.
+  const char *const *origins;
+  // How many texts `origins` leads to.
+  size_t origin_count;
+  // Compression methods, best first, with commas between (snappy,zlib,gzip,bz2,lzma); empty for none.
+  const char *compression;
+  // Other bounds and time-outs, `setting_count` of them, in place of what the preset has. peernet_settings
+  // lists their names.
+  const peernet_setting *settings;
+  // How many settings `settings` leads to.
+  size_t setting_count;
+  // Whether authors sign their broadcasts (yes). Without that, whoever is in the subnet can alter what it relays.
+  // Nodes that differ never meet.
+  int32_t sign;
+  // 0.
+  int32_t reserved;
 } peernet_options;
 
 // The peer book in the data directory of a node that is not running. A handle like that of a node, to be closed
@@ -250,6 +339,13 @@ typedef struct {
   // Bytes of `old`.
   size_t old_len;
 } peernet_event;
+
+// Is told of events, for peernet_mesh_on_event. The event, and all that it points to, lives during the call.
+typedef void (*peernet_callback)(void *user, const peernet_event *event);
+
+// Sees a message first, for peernet_mesh_on_code: not 0 to take it. It is an event as peernet_mesh_poll gives
+// it, and lives during the call.
+typedef int32_t (*peernet_hook)(void *user, const peernet_event *message);
 
 // What became of a message that was sent. Begin with PEERNET_REPORT_INIT.
 typedef struct {
@@ -510,6 +606,9 @@ typedef struct {
 // A fault of the library; please report it with the message.
 #define PEERNET_ERR_INTERNAL -38
 
+// Someone else reads the node's events already: a callback, or another thread.
+#define PEERNET_ERR_BUSY -39
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -519,6 +618,28 @@ uint32_t peernet_abi_version(void);
 
 // The library's version, as `1.2.3`. The text lives as long as the library. From any thread.
 const char *peernet_version(void);
+
+// Makes a link of what the program brings in place of a TCP connection, and waits for the handshake: `input` is read
+// from and `output` written to. They are the same number for a socket or a serial line, and different ones for two
+// pipes, such as the standard input and output of another process. A link that breaks is not made again.
+//
+// Both belong to the library from now on, whatever this returns: it makes them non-blocking, and closes them at the
+// end. Give it a duplicate (dup) of what you want to keep. What cannot be waited for, such as a file, is refused.
+//
+// `role`: the other end must be a node of the same subnet that attaches it too, or anything that passes the bytes on
+// to the port of one, and one of the two is the PEERNET_DIALLER, the other the PEERNET_ACCEPTOR. The whole transport of
+// the subnet runs over it, such as TLS.
+//
+// `id` and `timeout_ms` as of peernet_mesh_connect, but when the time is over before the handshake of TLS or
+// WebSocket, the connection is given up. Errors: PEERNET_ERR_CONNECT, PEERNET_ERR_TIMED_OUT, PEERNET_ERR_ARGUMENT if
+// one is no open descriptor, PEERNET_ERR_CLOSED. Not on Windows.
+peernet_status peernet_mesh_attach_fd(peernet_mesh mesh,
+                                      int32_t input,
+                                      int32_t output,
+                                      int32_t role,
+                                      int32_t timeout_ms,
+                                      char *id,
+                                      size_t size);
 
 // Saves the address of a node of the subnet, host:port: it is dialled when links are wanted, and known until it is
 // removed. With `options.data_dir` it is known after a restart too, as are all that the node had a link to.
@@ -584,6 +705,44 @@ peernet_status peernet_book_peer_stats(peernet_book book, const char *address, p
 // others, and all later ones, give PEERNET_ERR_CLOSED.
 peernet_status peernet_book_close(peernet_book book);
 
+// Has `callback` called for every event from now on, in place of peernet_mesh_poll: in order, never two at once,
+// all on one thread of this node's, which has the name peernet-events. It stays until the node is closed.
+//
+// While it runs, further events wait in the node's queue, with its bound: a slow callback sees
+// PEERNET_EVENT_LAGGED as a slow reader does. In a callback everything works that neither waits nor receives, such
+// as sending with a time-out of 0; everything else is PEERNET_ERR_REENTRANT, peernet_mesh_close too. An exception
+// must not leave it.
+//
+// peernet_mesh_close on another thread waits for the callback that runs, and then for `drop`; so do not hold a lock
+// there that the callback takes. Events that still wait are lost, as they are for those that poll.
+//
+// `user` is handed to `callback`, and to `drop` at the end (see there); `drop` may be null. Errors, of all after
+// `drop` has run: PEERNET_ERR_BUSY if there is a callback already or another thread is polling just now,
+// PEERNET_ERR_ARGUMENT, PEERNET_ERR_CLOSED. From then on peernet_mesh_poll and peernet_mesh_poll_fd give
+// PEERNET_ERR_BUSY.
+peernet_status peernet_mesh_on_event(peernet_mesh mesh,
+                                     peernet_callback callback,
+                                     void *user,
+                                     peernet_drop drop);
+
+// Has `hook` see every message with this code first: it takes the message by returning anything but 0, and others
+// go on to whoever reads events. For the codes 0 (broadcasts) and 2 (messages to one node), and from 0x31 on, which
+// only hooks see. A new hook replaces the old one of its code, and null ends it.
+//
+// It runs on the library's threads where messages are read, on several at the same time if there are several links,
+// and they wait for it: it must be quick. In it everything works that neither waits nor receives, such as
+// peernet_mesh_reply with a time-out of 0; everything else is PEERNET_ERR_REENTRANT, peernet_mesh_close too. An
+// exception must not leave it.
+//
+// `user` is handed to `hook`, and to `drop` at the end (see there), which is when it was replaced or the node was
+// closed, as soon as no call of it runs; `drop` may be null. Errors, of all after `drop` has run:
+// PEERNET_ERR_CODE, PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_on_code(peernet_mesh mesh,
+                                    uint64_t code,
+                                    peernet_hook hook,
+                                    void *user,
+                                    peernet_drop drop);
+
 // Makes these kinds of event come, from now on: an or of PEERNET_WANT_... Without it requests of others are
 // refused, as nobody would answer them. A node that has asked for requests answers each, or lets it go.
 //
@@ -598,7 +757,7 @@ peernet_status peernet_mesh_want(peernet_mesh mesh, uint32_t wanted);
 // each event goes to one of them. Batches of some dozens cost least for each.
 //
 // Errors: PEERNET_ERR_TIMED_OUT if nothing came in time, PEERNET_ERR_CLOSED when the node is closed, by whichever
-// thread. Not within a callback.
+// thread, PEERNET_ERR_BUSY if events go to a callback. Not within a callback.
 peernet_status peernet_mesh_poll(peernet_mesh mesh,
                                  size_t most,
                                  int32_t timeout_ms,
@@ -612,7 +771,8 @@ peernet_status peernet_mesh_poll(peernet_mesh mesh,
 // It belongs to the node: do not read, write or close it. It is gone when peernet_mesh_close returns, so take it
 // out of your loop before. The same one is given every time.
 //
-// Errors: PEERNET_ERR_UNSUPPORTED where there are none (Windows), PEERNET_ERR_CLOSED.
+// Errors: PEERNET_ERR_UNSUPPORTED where there are none (Windows), PEERNET_ERR_BUSY if events go to a callback,
+// PEERNET_ERR_CLOSED.
 peernet_status peernet_mesh_poll_fd(peernet_mesh mesh,
                                     int32_t *fd);
 
@@ -744,11 +904,16 @@ peernet_status peernet_mesh_flush(peernet_mesh mesh, int32_t timeout_ms);
 
 // Leaves, and closes the handle: writes what is queued, within the node's own limit of some seconds, closes
 // every link, writes to the disk what waits for it, and stops. Whoever waits with this handle on another thread
-// is released with PEERNET_ERR_CLOSED. What was received and not read is lost.
+// is released with PEERNET_ERR_CLOSED. What was received and not read is lost. A callback that runs is waited for,
+// and none runs any more when this returns; hooks that still run end by themselves.
 //
 // For every kind of node. Of several calls with one handle, one succeeds; the others, and all later ones, give
 // PEERNET_ERR_CLOSED, and do no harm. Not within a callback.
 peernet_status peernet_mesh_close(peernet_mesh mesh);
+
+// Appends the names of all settings that `settings` of peernet_options can have, an array of texts. They are those of
+// the library's Rust documentation (`Config`), where each is explained. Needs no node.
+peernet_status peernet_settings(peernet_writer *names);
 
 // Asks one node something, waits for its answer, and appends that to `answer`: packed values, one after the other.
 // A node that is no neighbour is found first, as peernet_mesh_send does. The answer is that node's.
@@ -971,6 +1136,73 @@ peernet_status peernet_table_popitem(peernet_table table,
                                      int32_t timeout_ms,
                                      peernet_items **item);
 
+// Makes new keys for a node, of random numbers of the system, and writes them into the `size` bytes of `identity`;
+// PEERNET_IDENTITY_SIZE are always enough. Whoever has them is that node: keep them to yourself
+// (peernet_write_private). Errors: PEERNET_ERR_TOO_LARGE. Needs no node.
+peernet_status peernet_identity_new(char *identity,
+                                    size_t size);
+
+// Writes the public key of an identity, 32 bytes, to `public_key`: others may know it, and peernet_key_id has the id
+// that it leads to. Errors: PEERNET_ERR_IDENTITY. Needs no node.
+peernet_status peernet_identity_key(const char *identity,
+                                    uint8_t *public_key);
+
+// Writes the id that the node with an identity has in a tls subnet, into the `size` bytes of `id`; PEERNET_ID_SIZE
+// are always enough. `protocol` is the subnet's id (peernet_mesh_protocol, peernet_protocol_id).
+// Errors: PEERNET_ERR_IDENTITY, PEERNET_ERR_ID if `protocol` is none, PEERNET_ERR_TOO_LARGE. Needs no node.
+peernet_status peernet_identity_id(const char *identity,
+                                   const char *protocol,
+                                   char *id,
+                                   size_t size);
+
+// Writes the node's identity, as peernet_identity_new does: with `identity` of peernet_options, a node has the same
+// id again. Errors besides: PEERNET_ERR_NEEDS_TLS in subnets where nodes have none, PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_identity(peernet_mesh mesh,
+                                     char *identity,
+                                     size_t size);
+
+// Makes a new secret for a subnet, of random numbers of the system, and writes it into the `size` bytes of
+// `secret`; PEERNET_SECRET_SIZE are always enough. All nodes of the subnet are opened with it; keep it from everyone
+// else (peernet_write_private). Errors: PEERNET_ERR_TOO_LARGE. Needs no node.
+peernet_status peernet_secret_new(char *secret,
+                                  size_t size);
+
+// Writes the secret that `len` bytes are, 16 to 64 random ones, never a password. As peernet_secret_new.
+// Errors besides: PEERNET_ERR_SECRET.
+peernet_status peernet_secret_of_bytes(const uint8_t *data, size_t len, char *secret, size_t size);
+
+// Writes a text, such as an identity or a secret, to a new file that only its owner can read: for `identity_file`
+// and `secret_file` of peernet_options. Waits for the disk. Errors: PEERNET_ERR_DATA if there is a file of that name,
+// or it cannot be written. Needs no node.
+peernet_status peernet_write_private(const char *path,
+                                     const char *text);
+
+// Lets a node join, by its id, besides those on the list (`allow` of peernet_options). The first on it closes the
+// subnet to all others, and their links with it. Never waits.
+// Errors: PEERNET_ERR_ID, PEERNET_ERR_CONFIG in subnets that prove no ids (all but tls), PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_allow(peernet_mesh mesh,
+                                  const char *peer);
+
+// Takes a node off the list of those that may join, and closes its links. The list stays: with nobody on it, nobody
+// may join. As peernet_mesh_allow.
+peernet_status peernet_mesh_disallow(peernet_mesh mesh,
+                                     const char *peer);
+
+// Lets a node neither join nor be heard for `seconds`: its links are closed, its broadcasts neither told nor relayed.
+// A new ban replaces the old. With a data directory it holds after a restart too; peernet_mesh_flush waits until it is
+// written. As peernet_mesh_allow.
+peernet_status peernet_mesh_ban(peernet_mesh mesh,
+                                const char *peer,
+                                uint64_t seconds);
+
+// Ends a ban. As peernet_mesh_allow.
+peernet_status peernet_mesh_unban(peernet_mesh mesh, const char *peer);
+
+// Appends the bans in force to `bans`: an array of maps with `peer` (text) and `until` (seconds since 1970 UTC).
+// Errors: PEERNET_ERR_CLOSED.
+peernet_status peernet_mesh_bans(peernet_mesh mesh,
+                                 peernet_writer *bans);
+
 // A new writer, with nothing in it. Never null.
 peernet_writer *peernet_writer_new(void);
 
@@ -1148,7 +1380,8 @@ peernet_status peernet_base58_decode(const char *text,
 
 // Options with everything as by default.
 #define PEERNET_OPTIONS_INIT \
-    { sizeof(peernet_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 }
+    { sizeof(peernet_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, NULL, \
+      NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, 0, 0 }
 // A report to be filled.
 #define PEERNET_REPORT_INIT { sizeof(peernet_report), { 0 }, 0 }
 // A question of no type, with no data.

@@ -39,8 +39,12 @@ pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str
 /// The id of a node.
 pub(crate) unsafe fn peer(id: *const c_char) -> Result<NodeId, Error> {
     // SAFETY: as here.
-    let id = unsafe { text(id, "peer") }?;
-    id.parse().map_err(|error: node::identity::IdError| Error::new(ErrorCode::Id, error.to_string()))
+    self::id(unsafe { text(id, "peer") }?)
+}
+
+/// The id that a text is.
+pub(crate) fn id(text: &str) -> Result<NodeId, Error> {
+    text.parse().map_err(|error: node::identity::IdError| Error::new(ErrorCode::Id, error.to_string()))
 }
 
 /// Bytes. None may be null.
@@ -140,6 +144,27 @@ pub(crate) unsafe fn put_text(place: *mut c_char, size: usize, text: &str, name:
 /// A copy of a struct that begins with its size as the caller's header has it: what an older caller does not
 /// have is `default`, and what a newer one has must be zero, because this library knows nothing of it.
 pub(crate) unsafe fn sized<T: Copy>(given: *const T, default: T, name: &str) -> Result<T, Error> {
+    // SAFETY: as here.
+    let copy = unsafe { known(given, default, name) }?;
+    if given.is_null() {
+        return Ok(copy);
+    }
+    // SAFETY: it is not null, and so begins with its size, which makes sense.
+    let size = unsafe { given.cast::<usize>().read() };
+    let known = size.min(size_of::<T>());
+    // SAFETY: the caller's has `size` bytes.
+    let unknown = unsafe { slice::from_raw_parts(given.cast::<u8>().add(known), size - known) };
+    match unknown.iter().all(|byte| *byte == 0) {
+        true => Ok(copy),
+        false => {
+            let problem = format!("{name} has options that this library does not know; use a newer one");
+            Err(Error::new(ErrorCode::Unsupported, problem))
+        }
+    }
+}
+
+/// As [`sized`], without a look at what this library knows nothing of.
+pub(crate) unsafe fn known<T: Copy>(given: *const T, default: T, name: &str) -> Result<T, Error> {
     if given.is_null() {
         return Ok(default);
     }
@@ -152,15 +177,7 @@ pub(crate) unsafe fn sized<T: Copy>(given: *const T, default: T, name: &str) -> 
     let known = size.min(size_of::<T>());
     // SAFETY: both have that many bytes, and a T is made of fields for which any bytes are a value.
     unsafe { ptr::copy_nonoverlapping(given.cast::<u8>(), ptr::from_mut(&mut copy).cast::<u8>(), known) };
-    // SAFETY: the caller's has `size` bytes.
-    let unknown = unsafe { slice::from_raw_parts(given.cast::<u8>().add(known), size - known) };
-    match unknown.iter().all(|byte| *byte == 0) {
-        true => Ok(copy),
-        false => {
-            let problem = format!("{name} has options that this library does not know; use a newer one");
-            Err(Error::new(ErrorCode::Unsupported, problem))
-        }
-    }
+    Ok(copy)
 }
 
 /// Larger than any struct will ever be: a size that was never set.

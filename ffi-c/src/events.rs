@@ -165,6 +165,12 @@ pub struct peernet_batch {
     _kept: Kept,
 }
 
+impl peernet_batch {
+    pub(crate) fn views(&self) -> &[peernet_event] {
+        &self.views
+    }
+}
+
 /// What the views of a batch point into. None of it moves while there are views.
 #[derive(Default)]
 struct Kept {
@@ -218,7 +224,7 @@ fn room_for_ids(events: &[peernet_bindings::Event]) -> usize {
 }
 
 #[inline]
-fn message_view(message: &Message, peer: *const c_char) -> peernet_event {
+pub(crate) fn message_view(message: &Message, peer: *const c_char) -> peernet_event {
     let kind = match message.kind() {
         Kind::Broadcast => PEERNET_BROADCAST,
         Kind::Whisper => PEERNET_WHISPER,
@@ -408,7 +414,7 @@ pub extern "C" fn peernet_mesh_want(mesh: peernet_mesh, wanted: u32) -> peernet_
 /// each event goes to one of them. Batches of some dozens cost least for each.
 ///
 /// Errors: PEERNET_ERR_TIMED_OUT if nothing came in time, PEERNET_ERR_CLOSED when the node is closed, by whichever
-/// thread. Not within a callback.
+/// thread, PEERNET_ERR_BUSY if events go to a callback. Not within a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peernet_mesh_poll(
     mesh: peernet_mesh,
@@ -425,7 +431,8 @@ pub unsafe extern "C" fn peernet_mesh_poll(
             return Err(args::wrong("most is 0"));
         }
         let open = find(mesh)?;
-        let filled = poll(&open.node, most, timeout_ms);
+        let _polls = open.callbacks.poll()?;
+        let filled = drain(&open.node, most, timeout_ms);
         if let Some(fd) = open.fd.get() {
             // All was taken, so far as can be told.
             if !filled.as_ref().is_ok_and(|batch| batch.views.len() == most) {
@@ -440,7 +447,7 @@ pub unsafe extern "C" fn peernet_mesh_poll(
 }
 
 /// Events of which none has a view in this version are passed over.
-fn poll(node: &Node, most: usize, timeout_ms: i32) -> Result<peernet_batch, Error> {
+pub(crate) fn drain(node: &Node, most: usize, timeout_ms: i32) -> Result<peernet_batch, Error> {
     // Most batches are no larger, whatever is asked for.
     const USUAL: usize = 64;
     loop {
@@ -461,12 +468,14 @@ fn poll(node: &Node, most: usize, timeout_ms: i32) -> Result<peernet_batch, Erro
 /// It belongs to the node: do not read, write or close it. It is gone when peernet_mesh_close returns, so take it
 /// out of your loop before. The same one is given every time.
 ///
-/// Errors: PEERNET_ERR_UNSUPPORTED where there are none (Windows), PEERNET_ERR_CLOSED.
+/// Errors: PEERNET_ERR_UNSUPPORTED where there are none (Windows), PEERNET_ERR_BUSY if events go to a callback,
+/// PEERNET_ERR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peernet_mesh_poll_fd(mesh: peernet_mesh, fd: *mut i32) -> peernet_status {
     guard(Does::Use, || {
         let place = args::out(fd, "fd")?;
         let open = find(mesh)?;
+        let _polls = open.callbacks.poll()?;
         let fd = match open.fd.get() {
             Some(fd) => fd,
             None => {

@@ -88,7 +88,6 @@ impl Does {
 }
 
 /// Runs a callback of the program, which may use the library but not wait for it.
-#[cfg_attr(not(test), allow(dead_code))] // until there are callbacks
 pub(crate) fn in_callback<T>(callback: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {

@@ -32,11 +32,15 @@
 //! it has. Numbers are never given to another kind. A program passes over kinds that it does not know.
 //!
 //! # Callbacks
-//! They run inside of [`guard::in_callback`], so that whatever would wait for them is refused in them.
+//! They run inside of [`guard::in_callback`], so that whatever would wait for them is refused in them. What goes with
+//! one is a `callback::User`, made before the guard: it is let go of exactly once, also if registering fails.
 #![allow(non_camel_case_types)]
 
 mod args;
+#[cfg(unix)]
+pub mod attach;
 pub mod book;
+pub mod callback;
 pub mod events;
 mod guard;
 mod handle;
@@ -49,6 +53,7 @@ pub mod table;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+pub mod trust;
 pub mod value;
 pub mod wire;
 

@@ -10,10 +10,11 @@ use node::{Mesh, SendReport};
 use peernet_bindings::{Error, Node};
 
 use crate::args;
+use crate::callback::{Admit, Callbacks};
 use crate::events::{PollFd, peernet_event};
 use crate::guard::{Does, guard};
 use crate::handle;
-use crate::options::peernet_options;
+use crate::options::{self, peernet_options};
 use crate::status::peernet_status;
 use crate::value::peernet_writer;
 
@@ -44,6 +45,18 @@ pub(crate) struct Open {
     pub(crate) node: Node,
     /// Readable while events wait, once it was asked for.
     pub(crate) fd: OnceLock<PollFd>,
+    pub(crate) callbacks: Callbacks,
+}
+
+impl Open {
+    /// Closes the node, and lets go of the program's callbacks.
+    fn close(&self) -> Result<(), Error> {
+        self.callbacks.close();
+        let closed = self.node.close();
+        // Whoever polls is released by now.
+        self.callbacks.end();
+        closed
+    }
 }
 
 /// The node of a handle.
@@ -52,8 +65,8 @@ pub(crate) fn find(handle: peernet_mesh) -> Result<Arc<Open>, Error> {
 }
 
 /// Gives a node a handle.
-pub(crate) fn open(node: Node) -> Result<peernet_mesh, Error> {
-    handle::open(Arc::new(Open { node, fd: OnceLock::new() }))
+pub(crate) fn open(node: Node, admit: Option<Arc<Admit>>) -> Result<peernet_mesh, Error> {
+    handle::open(Arc::new(Open { node, fd: OnceLock::new(), callbacks: Callbacks::new(admit) }))
 }
 
 /// Fills a report, if one is wanted.
@@ -84,13 +97,16 @@ pub unsafe extern "C" fn peernet_mesh_open(
 ) -> peernet_status {
     // SAFETY: null or a place for a handle.
     unsafe { args::clear(mesh, 0) };
+    // SAFETY: null, or options that begin with their size.
+    let admit = unsafe { options::admit(options) };
     guard(Does::Receive, || {
         let place = args::out(mesh, "mesh")?;
         // SAFETY: null, or options that begin with their size.
         let options = unsafe { peernet_options::read(options) }?;
         // SAFETY: texts in options are null or end with a NUL.
         let builder = unsafe { options.apply(Mesh::builder()) }?;
-        let handle = open(Node::open_mesh(builder)?)?;
+        let node = Node::open_mesh(options::ask(builder, admit.as_ref()))?;
+        let handle = open(node, admit)?;
         // SAFETY: checked above.
         unsafe { place.put(handle) };
         Ok(())
@@ -413,11 +429,12 @@ pub extern "C" fn peernet_mesh_flush(mesh: peernet_mesh, timeout_ms: i32) -> pee
 
 /// Leaves, and closes the handle: writes what is queued, within the node's own limit of some seconds, closes
 /// every link, writes to the disk what waits for it, and stops. Whoever waits with this handle on another thread
-/// is released with PEERNET_ERR_CLOSED. What was received and not read is lost.
+/// is released with PEERNET_ERR_CLOSED. What was received and not read is lost. A callback that runs is waited for,
+/// and none runs any more when this returns; hooks that still run end by themselves.
 ///
 /// For every kind of node. Of several calls with one handle, one succeeds; the others, and all later ones, give
 /// PEERNET_ERR_CLOSED, and do no harm. Not within a callback.
 #[unsafe(no_mangle)]
 pub extern "C" fn peernet_mesh_close(mesh: peernet_mesh) -> peernet_status {
-    guard(Does::Receive, || handle::close::<Open>(mesh)?.node.close())
+    guard(Does::Receive, || handle::close::<Open>(mesh)?.close())
 }

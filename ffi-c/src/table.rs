@@ -12,7 +12,7 @@ use peernet_bindings::{Error, Node};
 use crate::args;
 use crate::guard::{Does, guard, guard_or};
 use crate::mesh::{self, find, peernet_mesh, peernet_report};
-use crate::options::{choice, peernet_options};
+use crate::options::{self, choice, peernet_options};
 use crate::status::peernet_status;
 use crate::value::peernet_writer;
 
@@ -108,11 +108,14 @@ pub unsafe extern "C" fn peernet_table_open(
 ) -> peernet_status {
     // SAFETY: null or a place for a handle.
     unsafe { args::clear(table, 0) };
+    // SAFETY: null or options.
+    let admit = unsafe { options::admit(options) };
     guard(Does::Receive, || {
         let place = args::out(table, "table")?;
         // SAFETY: null or options.
         let builder = unsafe { builder(options) }?;
-        let handle = mesh::open(Node::open_table(builder)?)?;
+        let node = Node::open_table(options::ask(builder, admit.as_ref()))?;
+        let handle = mesh::open(node, admit)?;
         // SAFETY: checked above.
         unsafe { place.put(handle) };
         Ok(())

@@ -24,6 +24,11 @@ impl PollFd {
         self.bell.number()
     }
 
+    /// Not readable until the next event, at least.
+    pub(crate) fn silence(&self) {
+        self.bell.silence();
+    }
+
     /// After events were taken: readable if some still wait, and else once there are.
     pub(crate) fn settle(&self, events: &Events) {
         self.bell.silence();
