@@ -101,6 +101,7 @@ enum class Errc : int {
   reentrant = PEERNET_ERR_REENTRANT,
   forked = PEERNET_ERR_FORKED,
   internal = PEERNET_ERR_INTERNAL,
+  busy = PEERNET_ERR_BUSY,
 };
 
 }  // namespace peernet
@@ -920,6 +921,56 @@ class Batch {
 // ---------------------------------------------------------------------------------------------------------------
 // Nodes
 
+/// Is given what a callback throws, on the thread where it does; in it, std::rethrow_exception(thrown) in a try block
+/// tells more. It must not throw itself. Without one, such an exception ends the program, as one that leaves a
+/// std::thread does.
+using ExceptionHandler = std::function<void(std::exception_ptr thrown)>;
+
+/// Whoever connects to a node or was dialled by it. A view, good during the call.
+class Candidate {
+ public:
+  explicit Candidate(const peernet_candidate &raw) noexcept : raw_(&raw) {}
+  /// The id that it has proven.
+  std::string_view id() const noexcept { return raw_->id; }
+  /// The IP address where it is; empty where it has none.
+  std::string_view ip() const noexcept { return raw_->ip == nullptr ? "" : raw_->ip; }
+  /// Whether we dialled it.
+  bool dialled() const noexcept { return raw_->dialled != 0; }
+
+ private:
+  const peernet_candidate *raw_;
+};
+
+namespace detail {
+
+/// A function of the program's that C calls. Nothing that it throws goes on into C.
+template <class Signature>
+struct Callback;
+template <class R, class... A>
+struct Callback<R(A...)> {
+  std::function<R(A...)> call;
+  ExceptionHandler failed;
+
+  /// `otherwise` where it throws.
+  template <class O>
+  R run(O otherwise, A... arguments) const noexcept {
+    try {
+      return call(arguments...);
+    } catch (...) {
+      if (!failed) std::terminate();
+      failed(std::current_exception());
+      return R(otherwise);
+    }
+  }
+};
+
+template <class T>
+void drop(void *user) {
+  delete static_cast<T *>(user);
+}
+
+}  // namespace detail
+
 /// What a node is opened with; what is not set is as by default.
 ///
 ///     peernet::Mesh mesh(peernet::Options().subnet("chess").connect("example.org:4444").max_peers(8));
@@ -950,7 +1001,36 @@ class Options {
   /// Whether what changes the node's data is done only when it is on the disk (false).
   Options &durable(bool yes) noexcept { return raw_.durable = choice(yes), *this; }
 
-  /// Calls `use` with them as peernet.h has them, good for that call.
+  /// The keys that the node's id is derived from, as new_identity makes them. This and the following, to sign, only
+  /// with tls.
+  Options &identity(std::string keys) { return identity_ = std::move(keys), *this; }
+  /// Instead: a file with them, which only its owner can read (write_private).
+  Options &identity_file(std::string path) { return identity_file_ = std::move(path), *this; }
+  /// The secret that all nodes of the subnet share, as new_secret makes it.
+  Options &secret(std::string text) { return secret_ = std::move(text), *this; }
+  /// Instead: a file with it, which only its owner can read.
+  Options &secret_file(std::string path) { return secret_file_ = std::move(path), *this; }
+  /// The ids of those who may join. With none, nobody may, until Mesh::allow.
+  Options &allow(std::vector<std::string> ids) { return allow_ = std::move(ids), *this; }
+  /// Whether authors sign their broadcasts (true). Nodes that differ never meet.
+  Options &sign(bool yes) noexcept { return raw_.sign = choice(yes), *this; }
+  /// Asked about whoever connects or was dialled and has proven its id: true lets it in. It runs on the library's
+  /// threads, on several at the same time, and must be quick; see Mesh::on_code. Whoever it throws about stays out.
+  Options &admit(std::function<bool(const Candidate &)> hook, ExceptionHandler failed = nullptr) {
+    return admit_ = {std::move(hook), std::move(failed)}, *this;
+  }
+  /// For wss: the certificate to show, with those that lead to one that browsers trust, and its private key, as PEM.
+  Options &certificate(std::string chain, std::string key) {
+    return certificate_ = std::move(chain), certificate_key_ = std::move(key), *this;
+  }
+  /// For ws and wss: the origins of the web pages that may connect (none); a single * for all pages there are.
+  Options &origins(std::vector<std::string> pages) { return origins_ = std::move(pages), *this; }
+  /// Compression methods, best first, with commas between (snappy,zlib,gzip,bz2,lzma); empty for none.
+  Options &compression(std::string methods) { return compression_ = std::move(methods), *this; }
+  /// Another bound or time-out, by its name; settings() lists them. Times are in milliseconds, sizes in bytes.
+  Options &setting(std::string name, std::int64_t value) { return settings_.emplace_back(std::move(name), value), *this; }
+
+  /// Calls `use` with them as peernet.h has them, good for that call, but for `admit`, which only nodes have.
   template <class F>
   auto with_raw(F &&use) const {
     peernet_options raw = raw_;
@@ -963,7 +1043,40 @@ class Options {
     const std::vector<const char *> connect = texts(connect_);
     raw.connect = connect.data();
     raw.connect_count = connect.size();
+    raw.identity = text(identity_);
+    raw.identity_file = text(identity_file_);
+    raw.secret = text(secret_);
+    raw.secret_file = text(secret_file_);
+    const std::vector<std::string> nobody;
+    std::vector<const char *> allow = texts(allow_ ? *allow_ : nobody);
+    raw.allow_count = allow.size();
+    allow.push_back(nullptr);  // a list of nobody is a list
+    raw.allow = allow_ ? allow.data() : nullptr;
+    raw.certificate = text(certificate_);
+    raw.certificate_key = text(certificate_key_);
+    const std::vector<const char *> origins = texts(origins_);
+    raw.origins = origins.data();
+    raw.origin_count = origins.size();
+    raw.compression = text(compression_);
+    std::vector<peernet_setting> settings;
+    for (const auto &setting : settings_) settings.push_back({Text(setting.first).c_str(), setting.second});
+    raw.settings = settings.data();
+    raw.setting_count = settings.size();
     return use(static_cast<const peernet_options &>(raw));
+  }
+  /// As with_raw, for a function that opens a node and takes `admit` over.
+  template <class F>
+  auto with_raw_node(F &&use) const {
+    return with_raw([&](peernet_options raw) {
+      if (admit_.call) {
+        raw.admit = [](void *user, const peernet_candidate *who) -> std::int32_t {
+          return static_cast<Admit *>(user)->run(false, Candidate(*who));
+        };
+        raw.admit_user = new Admit(admit_);
+        raw.admit_drop = detail::drop<Admit>;
+      }
+      return use(static_cast<const peernet_options &>(raw));
+    });
   }
 
  private:
@@ -977,8 +1090,15 @@ class Options {
     return pointers;
   }
 
+  using Admit = detail::Callback<bool(const Candidate &)>;
+
   std::optional<std::string> listen_, advertise_, subnet_, encryption_, preset_, data_dir_;
-  std::vector<std::string> connect_;
+  std::optional<std::string> identity_, identity_file_, secret_, secret_file_, certificate_, certificate_key_;
+  std::optional<std::string> compression_;
+  std::vector<std::string> connect_, origins_;
+  std::optional<std::vector<std::string>> allow_;
+  std::vector<std::pair<std::string, std::int64_t>> settings_;
+  Admit admit_;
   peernet_options raw_ = PEERNET_OPTIONS_INIT;
 };
 
@@ -988,6 +1108,18 @@ struct Report {
   std::array<std::uint8_t, 32> id;
   /// Into how many links' queues it went. 0 for a broadcast means that nobody will hear it.
   std::uint64_t links;
+};
+
+#ifndef _WIN32
+/// Of two nodes with an attached connection, one is the dialler and the other the acceptor.
+enum class Role : std::int32_t { dialler = PEERNET_DIALLER, acceptor = PEERNET_ACCEPTOR };
+#endif
+
+/// A node that may neither join nor be heard.
+struct Ban {
+  std::string peer;
+  /// Seconds since 1970 UTC.
+  std::int64_t until = 0;
 };
 
 /// A neighbour: a node that a link leads to directly.
@@ -1256,6 +1388,11 @@ struct Codec<Peer> {
   static Status read(Reader &in, Peer &peer) {
     return detail::fields(in)("id", peer.id)("address", peer.address)("outgoing", peer.outgoing).status;
   }
+};
+
+template <>
+struct Codec<Ban> {
+  static Status read(Reader &in, Ban &ban) { return detail::fields(in)("peer", ban.peer)("until", ban.until).status; }
 };
 
 template <>
@@ -1584,6 +1721,39 @@ class Mesh {
     return detail::values<Addresses>([&](peernet_writer *out) { return peernet_mesh_connections(handle(), out); });
   }
 
+  /// Has `callback` called for every event from now on, in place of poll and loops (which give Errc::busy then): in
+  /// order, never two at once, on one thread of the library's. It stays until the node is closed. In it everything works
+  /// that neither waits nor receives, such as sending with no_wait; everything else is Errc::reentrant. For what it
+  /// throws, see ExceptionHandler; the event is over then. It must not hold on to views.
+  void on_event(std::function<void(const Event &)> callback, ExceptionHandler failed = nullptr) const {
+    on_event(std::nothrow, std::move(callback), std::move(failed)).raise();
+  }
+  Status on_event(std::nothrow_t, std::function<void(const Event &)> callback,
+                  ExceptionHandler failed = nullptr) const noexcept {
+    using Callback = detail::Callback<void(const Event &)>;
+    if (!callback) return {Errc::argument, "the callback is empty"};
+    const auto call = [](void *user, const peernet_event *event) { static_cast<Callback *>(user)->run(0, Event(*event)); };
+    void *user = new Callback{std::move(callback), std::move(failed)};
+    return Status(peernet_mesh_on_event(handle(), call, user, detail::drop<Callback>));
+  }
+  /// Has `hook` see every message with this code first: it takes the message by returning true, and others go on to
+  /// whoever reads events. For 0 (broadcasts), 2 (messages to one node), and codes from 0x31 on, which only hooks see. A
+  /// new hook replaces the old one, and nullptr ends it. It runs on the library's threads, on several at the same time,
+  /// and must be quick; what holds for on_event holds for it. A message that it throws about it does not take.
+  void on_code(std::uint64_t code, std::function<bool(const Event &)> hook, ExceptionHandler failed = nullptr) const {
+    on_code(std::nothrow, code, std::move(hook), std::move(failed)).raise();
+  }
+  Status on_code(std::nothrow_t, std::uint64_t code, std::function<bool(const Event &)> hook,
+                 ExceptionHandler failed = nullptr) const noexcept {
+    using Hook = detail::Callback<bool(const Event &)>;
+    if (!hook) return Status(peernet_mesh_on_code(handle(), code, nullptr, nullptr, nullptr));
+    const auto call = [](void *user, const peernet_event *message) -> std::int32_t {
+      return static_cast<Hook *>(user)->run(false, Event(*message));
+    };
+    void *user = new Hook{std::move(hook), std::move(failed)};
+    return Status(peernet_mesh_on_code(handle(), code, call, user, detail::drop<Hook>));
+  }
+
   /// Makes these kinds of event come, from now on: want(peernet::Want::requests | peernet::Want::changes).
   void want(Want kinds) const { want(std::nothrow, kinds).raise(); }
   Status want(std::nothrow_t, Want kinds) const noexcept {
@@ -1632,6 +1802,46 @@ class Mesh {
     return value;
   }
 
+  /// The node's identity, for Options::identity: with it a node has the same id again.
+  std::string identity() const { return identity(std::nothrow).value(); }
+  Result<std::string> identity(std::nothrow_t) const noexcept { return text(peernet_mesh_identity); }
+  /// Lets a node join, by its id, besides those of Options::allow. The first closes the subnet to all others.
+  void allow(const Text &peer) const { allow(std::nothrow, peer).raise(); }
+  Status allow(std::nothrow_t, const Text &peer) const noexcept { return Status(peernet_mesh_allow(handle(), peer.c_str())); }
+  /// Takes a node off the list of those that may join, and closes its links.
+  void disallow(const Text &peer) const { disallow(std::nothrow, peer).raise(); }
+  Status disallow(std::nothrow_t, const Text &peer) const noexcept {
+    return Status(peernet_mesh_disallow(handle(), peer.c_str()));
+  }
+  /// Lets a node neither join nor be heard for some time.
+  void ban(const Text &peer, std::chrono::seconds time) const { ban(std::nothrow, peer, time).raise(); }
+  Status ban(std::nothrow_t, const Text &peer, std::chrono::seconds time) const noexcept {
+    const auto seconds = time.count() > 0 ? static_cast<std::uint64_t>(time.count()) : 0;
+    return Status(peernet_mesh_ban(handle(), peer.c_str(), seconds));
+  }
+  /// Ends a ban.
+  void unban(const Text &peer) const { unban(std::nothrow, peer).raise(); }
+  Status unban(std::nothrow_t, const Text &peer) const noexcept { return Status(peernet_mesh_unban(handle(), peer.c_str())); }
+  /// The bans in force.
+  std::vector<Ban> bans() const { return bans(std::nothrow).value(); }
+  Result<std::vector<Ban>> bans(std::nothrow_t) const noexcept {
+    return detail::values<std::vector<Ban>>([&](peernet_writer *out) { return peernet_mesh_bans(handle(), out); });
+  }
+#ifndef _WIN32
+  /// Makes a link of open file descriptors in place of a TCP connection (both the same for a socket), waits for the
+  /// handshake, and gives the id of who is there. Both belong to the library from now on, whatever comes of it.
+  std::string attach(int input, int output, Role role, Timeout timeout = forever) const {
+    return attach(std::nothrow, input, output, role, timeout).value();
+  }
+  Result<std::string> attach(std::nothrow_t, int input, int output, Role role,
+                             Timeout timeout = forever) const noexcept {
+    return detail::text([&](char *id, std::size_t size) {
+      return peernet_mesh_attach_fd(handle(), input, output, static_cast<std::int32_t>(role), timeout.milliseconds(), id,
+                                    size);
+    });
+  }
+#endif
+
   /// Waits until everything that is to outlive the node and happened before is on the disk.
   void flush(Timeout timeout = forever) const { flush(std::nothrow, timeout).raise(); }
   Status flush(std::nothrow_t, Timeout timeout = forever) const noexcept {
@@ -1645,7 +1855,7 @@ class Mesh {
   template <class Node>
   static Result<Node> opened(peernet_status (*open)(const peernet_options *, peernet_mesh *), const Options &options) {
     peernet_mesh handle = 0;
-    Status status(options.with_raw([&](const peernet_options &raw) { return open(&raw, &handle); }));
+    Status status(options.with_raw_node([&](const peernet_options &raw) { return open(&raw, &handle); }));
     if (!status) return status;
     return Node(handle);
   }
@@ -2032,20 +2242,22 @@ class Frames {
   /// The frame of a message, length field first.
   std::vector<std::uint8_t> encode(const WireMessage &message) const { return encode(std::nothrow, message).value(); }
   Result<std::vector<std::uint8_t>> encode(std::nothrow_t, const WireMessage &message) const noexcept {
-    const bytes_view sender = message.sender, payload = message.payload.bytes();
-    peernet_message raw = PEERNET_MESSAGE_INIT;
-    raw.type = message.type;
-    raw.time = message.time;
-    raw.sender = sender.data();
-    raw.sender_len = sender.size();
-    raw.sender_form = message.sender_as_bytes ? PEERNET_FORM_BYTES : PEERNET_FORM_TEXT;
-    raw.payload = payload.data();
-    raw.payload_len = payload.size();
+    const peernet_message raw = raw_message(message);
     Payload frame;
     const peernet_codec codec = raw_codec();
     Status status(peernet_encode(&raw, &codec, frame.raw()));
     if (!status) return status;
     return std::vector<std::uint8_t>(frame.bytes().begin(), frame.bytes().end());
+  }
+
+  /// The id that a message has, on every node and in every frame.
+  static std::array<std::uint8_t, 32> id(const WireMessage &message) { return id(std::nothrow, message).value(); }
+  static Result<std::array<std::uint8_t, 32>> id(std::nothrow_t, const WireMessage &message) noexcept {
+    const peernet_message raw = raw_message(message);
+    std::array<std::uint8_t, 32> found{};
+    Status status(peernet_message_id(&raw, found.data()));
+    if (!status) return status;
+    return found;
   }
 
   /// The message in a frame.
@@ -2065,6 +2277,19 @@ class Frames {
   }
 
  private:
+  static peernet_message raw_message(const WireMessage &message) noexcept {
+    const bytes_view sender = message.sender, payload = message.payload.bytes();
+    peernet_message raw = PEERNET_MESSAGE_INIT;
+    raw.type = message.type;
+    raw.time = message.time;
+    raw.sender = sender.data();
+    raw.sender_len = sender.size();
+    raw.sender_form = message.sender_as_bytes ? PEERNET_FORM_BYTES : PEERNET_FORM_TEXT;
+    raw.payload = payload.data();
+    raw.payload_len = payload.size();
+    return raw;
+  }
+
   Result<Decoded> read(bytes_view frame, std::size_t *used) const {
     Decoded found;
     const peernet_codec codec = raw_codec();
@@ -2142,6 +2367,54 @@ inline Result<std::vector<std::uint8_t>> base58_decode(std::nothrow_t, const Tex
   return bytes;
 }
 inline std::vector<std::uint8_t> base58_decode(const Text &text) { return base58_decode(std::nothrow, text).value(); }
+
+/// New keys for a node, for Options::identity. Whoever has them is that node: keep them to yourself.
+inline Result<std::string> new_identity(std::nothrow_t) noexcept { return detail::text(peernet_identity_new); }
+inline std::string new_identity() { return new_identity(std::nothrow).value(); }
+
+/// The public key of an identity.
+inline Result<std::array<std::uint8_t, 32>> identity_key(std::nothrow_t, const Text &identity) noexcept {
+  std::array<std::uint8_t, 32> key{};
+  Status status(peernet_identity_key(identity.c_str(), key.data()));
+  if (!status) return status;
+  return key;
+}
+inline std::array<std::uint8_t, 32> identity_key(const Text &identity) {
+  return identity_key(std::nothrow, identity).value();
+}
+
+/// The id that the node with an identity has in a tls subnet.
+inline Result<std::string> identity_id(std::nothrow_t, const Text &identity, const Text &protocol) noexcept {
+  return detail::text(
+      [&](char *id, std::size_t size) { return peernet_identity_id(identity.c_str(), protocol.c_str(), id, size); });
+}
+inline std::string identity_id(const Text &identity, const Text &protocol) {
+  return identity_id(std::nothrow, identity, protocol).value();
+}
+
+/// A new secret for a subnet, for Options::secret. Keep it from everyone else.
+inline Result<std::string> new_secret(std::nothrow_t) noexcept { return detail::text(peernet_secret_new); }
+inline std::string new_secret() { return new_secret(std::nothrow).value(); }
+
+/// The secret that these bytes are, 16 to 64 random ones, never a password.
+inline Result<std::string> secret_of(std::nothrow_t, bytes_view bytes) noexcept {
+  return detail::text([&](char *secret, std::size_t size) {
+    return peernet_secret_of_bytes(bytes.data(), bytes.size(), secret, size);
+  });
+}
+inline std::string secret_of(bytes_view bytes) { return secret_of(std::nothrow, bytes).value(); }
+
+/// Writes a text, such as an identity or a secret, to a new file that only its owner can read.
+inline Status write_private(std::nothrow_t, const Text &path, const Text &text) noexcept {
+  return Status(peernet_write_private(path.c_str(), text.c_str()));
+}
+inline void write_private(const Text &path, const Text &text) { write_private(std::nothrow, path, text).raise(); }
+
+/// The names of what Options::setting can set.
+inline Result<std::vector<std::string>> settings(std::nothrow_t) noexcept {
+  return detail::values<std::vector<std::string>>(peernet_settings);
+}
+inline std::vector<std::string> settings() { return settings(std::nothrow).value(); }
 
 /// The library's version, as 1.2.3.
 inline std::string_view version() noexcept { return peernet_version(); }

@@ -19,6 +19,7 @@
 //!   caller's as packed msgpack (`value::writer`): there are no trees of C structs.
 //! - An out-pointer is written on success only, but for handles and pointers to what the caller is to free, which
 //!   are set to 0 or null first, before the guard (`args::clear`).
+//! - It has its place in `include/peernet.hpp` too: the test `cpp` names what is missing there.
 //!
 //! # Structs that grow
 //! Every struct begins with `size_t struct_size`, set by whoever makes it: by the program in those that it gives

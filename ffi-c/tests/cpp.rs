@@ -34,13 +34,18 @@ fn tables() {
     passes("table.cpp");
 }
 
+#[test]
+fn trust() {
+    passes("trust.cpp");
+}
+
 /// Other compilers find other faults.
 #[test]
 fn clang_compiles_it_where_there_is_one() {
     if Command::new("clang++").arg("--version").output().is_err() {
         return;
     }
-    for name in ["values.cpp", "nodes.cpp", "table.cpp"] {
+    for name in ["values.cpp", "nodes.cpp", "table.cpp", "trust.cpp"] {
         let mut check = Command::new("clang++");
         check.args(["-std=c++17", "-fsyntax-only"]).args(STRICT).arg("-I").arg(root().join("ffi-c/include"));
         run(check.arg(source(name)));
