@@ -4,6 +4,7 @@
 #include <peernet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -67,7 +68,8 @@ static void beat(int clock) {
 }
 
 static void watch(int epoll, int fd) {
-  struct epoll_event wanted = {0};
+  struct epoll_event wanted;
+  memset(&wanted, 0, sizeof wanted);
   wanted.events = EPOLLIN;
   wanted.data.fd = fd;
   check(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &wanted) == 0, "epoll cannot watch this");

@@ -168,6 +168,7 @@ fn command(program: &Path) -> Command {
 fn runs(example: &Path, program: Command) {
     match stem(example) {
         "chat" => chats(program),
+        "epoll" => beats(program),
         "codec" => makes_what_the_command_reads(program),
         "table" => shares_settings(program),
         other => panic!("the test of the examples does not know what {other} is for: say it here"),
@@ -184,6 +185,17 @@ fn chats(mut program: Command) {
     let said = format!("{}: and to you", &node.id[..8]);
     chat.line(|line| (line == said).then_some(()));
     chat.end();
+}
+
+fn beats(mut program: Command) {
+    let mut node = Node::start(&[]);
+    let looping = Program::start(program.arg(&node.address));
+    looping.line(|line| line.strip_prefix("at ").map(drop));
+    node.program.line(|line| event(line, "message").filter(|message| message["payload"][0] == "beat"));
+    node.does(&json!({"do": "broadcast", "payload": ["beat", 7]}));
+    let said = format!("{}: beat 7", &node.id[..8]);
+    looping.line(|line| (line == said).then_some(()));
+    looping.end();
 }
 
 fn shares_settings(mut program: Command) {
