@@ -127,10 +127,10 @@ impl Node {
     ///
     /// # Errors
     /// As of [`Runtime::block_on`].
-    pub fn block_on<T, E: Into<Error>>(
+    pub fn block_on<T: Send, E: Into<Error> + Send>(
         &self,
         wait: Wait,
-        future: impl Future<Output = Result<T, E>>,
+        future: impl Future<Output = Result<T, E>> + Send,
     ) -> Result<T, Error> {
         self.runtime.block_on(wait, future)
     }

@@ -1,10 +1,12 @@
 //! The threads that nodes run on.
 
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
 use peernet::ErrorCode;
@@ -87,21 +89,35 @@ impl Runtime {
     /// # Errors
     /// [`ErrorCode::TimedOut`]; [`ErrorCode::Reentrant`] if it may wait on one of the runtime's own threads, which
     /// would wait for itself; those of the future.
-    pub fn block_on<T, E: Into<Error>>(
+    pub fn block_on<T: Send, E: Into<Error> + Send>(
+        &self,
+        wait: Wait,
+        future: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, Error> {
+        match Handle::try_current() {
+            Ok(_) if wait != Wait::Never => {
+                let problem = "called from where messages are read, which must not wait; use another thread";
+                Err(Error::told(ErrorCode::Reentrant, problem))
+            }
+            // Of a program that ends: what it does last runs where tokio's own part of the thread is gone.
+            Err(error) if error.is_thread_local_destroyed() => thread::scope(|scope| {
+                let done = scope.spawn(|| self.run(wait, future)).join();
+                done.unwrap_or_else(|panic| resume_unwind(panic))
+            }),
+            _ => self.run(wait, future),
+        }
+    }
+
+    fn run<T, E: Into<Error>>(
         &self,
         wait: Wait,
         future: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error> {
         let limit = match wait {
             Wait::Never => return self.at_once(future),
-            Wait::AtMost(limit) => Some(limit),
-            Wait::Forever => None,
+            Wait::AtMost(limit) => limit,
+            Wait::Forever => return self.handle.block_on(future).map_err(Into::into),
         };
-        if Handle::try_current().is_ok() {
-            let problem = "called from where messages are read, which must not wait; use another thread";
-            return Err(Error::told(ErrorCode::Reentrant, problem));
-        }
-        let Some(limit) = limit else { return self.handle.block_on(future).map_err(Into::into) };
         let done = self.handle.block_on(async { timeout(limit, future).await });
         done.map_err(|_| Error::timed_out())?.map_err(Into::into)
     }
