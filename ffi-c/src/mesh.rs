@@ -11,7 +11,7 @@ use peernet_bindings::{Error, Node};
 
 use crate::args;
 use crate::callback::{Admit, Callbacks};
-use crate::events::{PollFd, peernet_event};
+use crate::events::{PEERNET_EVENT_MESSAGE, PollFd, peernet_event};
 use crate::guard::{Does, guard};
 use crate::handle;
 use crate::options::{self, peernet_options};
@@ -319,7 +319,11 @@ pub unsafe extern "C" fn peernet_mesh_reply(
     // SAFETY: null, or an event of a batch, whose texts live as long.
     let author = || unsafe {
         let event = args::object(event, "event")?;
-        if event.peer.is_null() { Err(args::wrong("event is not a message")) } else { args::peer(event.peer) }
+        if event.r#type != PEERNET_EVENT_MESSAGE {
+            Err(args::wrong("event is not a message"))
+        } else {
+            args::peer(event.peer)
+        }
     };
     // SAFETY: as of this function.
     unsafe { send(mesh, author, None, payload, len, timeout_ms, report) }

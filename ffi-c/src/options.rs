@@ -330,12 +330,13 @@ unsafe fn list<'a, T>(list: *const T, count: usize, name: &str) -> Result<&'a [T
     }
 }
 
-/// So many texts.
+/// So many texts. They are looked at one after the other: a count that was never set ends at a null.
 unsafe fn texts<'a>(list: *const *const c_char, count: usize, name: &str) -> Result<Vec<&'a str>, Error> {
-    // SAFETY: as here.
-    let list = unsafe { self::list(list, count, name) }?;
-    // SAFETY: each is null or ends with a NUL.
-    list.iter().map(|text| unsafe { args::text(*text, name) }).collect()
+    if list.is_null() && count > 0 {
+        return Err(args::wrong(format!("{name} is null, and its count is not 0")));
+    }
+    // SAFETY: it leads to so many, each of which is null or ends with a NUL.
+    (0..count).map(|at| unsafe { args::text(list.wrapping_add(at).read(), name) }).collect()
 }
 
 /// Appends the names of all settings that `settings` of peernet_options can have, an array of texts. They are those of
