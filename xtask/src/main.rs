@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod install;
+mod misuse;
 
 use std::env;
 use std::ffi::OsStr;
@@ -24,6 +25,7 @@ const HELP: &str = "cargo xtask COMMAND
   test     every test of the quick set, real peers and a browser included (they are installed first)
   lint     formatting, clippy, documentation, dependencies (`deny.toml`), and what scripts and C want
   long     the long set: simulated days, thousands of seeds, ten minutes of each fuzz target
+  misuse   what C programs must not do, under AddressSanitizer and valgrind
   fuzz N   each fuzz target for N seconds (600)
   install-c --prefix DIR [--libdir lib] [--debug]
            the library for C and C++ with what pkg-config and CMake find it by, in folders of DIR";
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["lint"] => lint(),
         ["long"] => long(),
+        ["misuse"] => misuse::watched(),
         ["fuzz"] => fuzz("600"),
         ["fuzz", seconds] => fuzz(seconds),
         ["install-c", request @ ..] => install::install_c(request),
@@ -126,6 +129,7 @@ fn test() -> Outcome {
     step(&mut cargo(&["check", "--package", "libpeernet", "--no-default-features"]))?;
     // One profile for tests, the command and the conformance suite, so that nothing is built twice.
     step(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    misuse::watched()?;
     step(&mut cargo(&["run", "--bin", "peernet", "--", "conformance"]))?;
     let testee = format!(
         "{} {}",

@@ -30,6 +30,9 @@ pub fn scratch(name: &str) -> PathBuf {
 pub fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
+        if let Some(built) = std::env::var_os("PEERNET_C_LIBRARY") {
+            return built.into();
+        }
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--package", "libpeernet-c", "--lib", "--target-dir"]).arg(target);
@@ -56,8 +59,8 @@ pub fn prefix() -> &'static Path {
 /// Runs a command, which must succeed.
 pub fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    let (said, problem) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{said}{problem}", output.status);
     output
 }
 
@@ -92,6 +95,7 @@ pub fn compile(source: &Path, language: Language, link: Link, more: &[&str]) -> 
         Language::Cpp20 => compile.args(["-std=c++20", "-xc++"]),
     };
     compile.args(STRICT).args(["-g", "-O1", "-I"]).arg(root().join("ffi-c/include")).args(more);
+    compile.args(std::env::var("PEERNET_C_FLAGS").iter().flat_map(|flags| flags.split_whitespace()));
     // Tests at the same time may compile the same, and run it.
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -104,6 +108,16 @@ pub fn compile(source: &Path, language: Language, link: Link, more: &[&str]) -> 
     run(&mut compile);
     std::fs::rename(&made, &program).unwrap();
     program
+}
+
+/// Starts a program, under what `PEERNET_C_RUNNER` names if it does.
+pub fn runner(program: &Path) -> Command {
+    let runner = std::env::var("PEERNET_C_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(first) = words.next() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(words).arg(program);
+    command
 }
 
 /// Has the loader find the library there.
