@@ -84,8 +84,7 @@ int main(int argc, char **argv) {
   check(peernet_mesh_open(NULL, &mesh) == PEERNET_OK, peernet_error_message());
   check(peernet_mesh_address(mesh, address, sizeof address) == PEERNET_OK, peernet_error_message());
   check(peernet_mesh_poll_fd(mesh, &node) == PEERNET_OK, peernet_error_message());
-  if (argc > 1)
-    check(peernet_mesh_connect(mesh, argv[1], 10000, NULL, 0) == PEERNET_OK, peernet_error_message());
+  if (argc > 1) check(peernet_mesh_connect(mesh, argv[1], 10000, NULL, 0) == PEERNET_OK, peernet_error_message());
   printf("at %s\n", address);
   fflush(stdout);
   watch(epoll, STDIN_FILENO);
