@@ -435,6 +435,7 @@ static const struct {
     {"reentrant", PEERNET_ERR_REENTRANT},
     {"forked", PEERNET_ERR_FORKED},
     {"internal", PEERNET_ERR_INTERNAL},
+    {"busy", PEERNET_ERR_BUSY},
 };
 
 /* The number of an error in the header, if the library has the same name for it. */
