@@ -190,6 +190,24 @@ fn a_node_that_lacks_neighbours_asks_and_dials() {
     assert_eq!(asked(&outputs), 0, "five are enough");
 }
 
+/// K-40: neither those that neighbours have named nor what it was told to save, once it is closed.
+#[test]
+fn a_closed_node_dials_nobody() {
+    let mut scene = Scene::new(Config { named_dials_per_minute: 1000, ..Config::default() });
+    let link = scene.neighbour(1);
+    scene.names(link, 1, 11..=90);
+    scene.pass(Duration::ZERO);
+    let under_way = scene.dials();
+    assert!(!under_way.is_empty());
+    scene.tell(Input::Command(Command::Close));
+    for (dial, _) in under_way {
+        scene.tell(Input::DialFailed { dial, problem: "refused".to_owned() });
+    }
+    scene.save(100..=110);
+    scene.pass(Duration::from_secs(600));
+    assert_eq!(scene.dials(), []);
+}
+
 /// K-40, L-100
 #[test]
 fn without_connections_nothing_is_asked() {
